@@ -1,0 +1,1 @@
+"""Pure analyses: canonical tables in, small tables out."""

@@ -1,0 +1,286 @@
+"""Conversion and time per stage, by competing risks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from salesops_kit.analysis.funnel._transitions import (
+    CAUSES,
+    MOVED_ON,
+    STAGE_KEYS,
+    StageCounts,
+    count_transitions,
+    open_stages,
+    window,
+)
+from salesops_kit.estimators.competing_risks import (
+    aalen_johansen,
+    at_age,
+    kaplan_meier,
+    log_log_interval,
+    quantile,
+)
+from salesops_kit.estimators.dimensions import join_dimensions, parse_by, sort_groups
+from salesops_kit.estimators.intervals import ratio, z_value
+from salesops_kit.estimators.shrinkage import Prior, shrink
+from salesops_kit.language import _, ngettext
+from salesops_kit.periods import Period
+from salesops_kit.registry import table
+from salesops_kit.settings import Settings
+
+HORIZON_DAYS = 180
+_RATES = [f"{cause}_rate" for cause in CAUSES]
+_CONVERSION = [
+    "pipeline",
+    "stage",
+    "entrants",
+    "at_risk",
+    *CAUSES,
+    "next_rate",
+    "next_low",
+    "next_high",
+    "skipped_rate",
+    "lost_rate",
+    "regressed_rate",
+    "still_open_rate",
+    "shrunk_rate",
+    "shrunk_low",
+    "shrunk_high",
+    "reference_rate",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "evidence",
+    "observed_days",
+]
+
+
+@table(
+    units={
+        **dict.fromkeys(["entrants", "at_risk", *CAUSES], "deals"),
+        **dict.fromkeys([*_RATES, "next_low", "next_high", "still_open_rate", "reference_rate"], "rate"),
+        **dict.fromkeys(["shrunk_rate", "shrunk_low", "shrunk_high"], "rate"),
+        **dict.fromkeys(["difference", "difference_low", "difference_high"], "rate"),
+        "observed_days": "days",
+    }
+)
+def conversion(
+    opportunity_states: ir.Table,
+    stages: ir.Table,
+    opportunities: ir.Table | None = None,
+    accounts: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    teams: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    reference: Mapping[str, Any] | None = None,
+    by: str = "",
+    horizon_days: int = HORIZON_DAYS,
+    trailing_quarters: int = 0,
+) -> pd.DataFrame:
+    """How deals leave each stage: on to the next, skipping ahead, lost or back.
+
+    One row per group of ``by``, pipeline and open stage, in the order of the process. Counts over the
+    window (the period, the ``trailing_quarters`` that end with it, or all history): ``entrants`` and
+    ``at_risk`` (entrants, deals in the stage when the window opens, deals taken over from another team
+    while in it), and the exits ``next`` (to the following open stage, or won from the last one),
+    ``skipped`` (further ahead, also won from an earlier stage), ``lost`` and ``regressed`` (back).
+
+    ``<exit>_rate`` (0-1) is the Aalen-Johansen estimate of the share that leaves in this way within
+    ``horizon_days`` of entering the stage; with ``still_open_rate`` they sum to 1. Deals still in the
+    stage, transferred or deleted are censored, not lost. ``next_low`` and ``next_high`` are 95 %
+    limits. ``shrunk_rate`` with its limits is ``next_rate`` pulled towards the company's.
+    ``reference_rate`` is the company's ``next_rate`` over the window of the reference and
+    ``difference`` the group's less the company's, with limits that allow for the group being part of
+    the company; ``evidence`` says that they do not hold zero.
+    ``observed_days`` is the highest age seen: beyond it nothing is known.
+
+    A stage nobody was in has missing rates. Without a reference (or with one for another horizon) the
+    columns that need it are missing, and ``evidence`` is false.
+    """
+    tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
+    dimensions = parse_by(by, tables)
+    rows = join_dimensions(opportunity_states, dimensions, tables)
+    days = window(as_of, period, settings, trailing_quarters)
+    counts = count_transitions(rows, stages, days, dimensions, settings)
+    result = _all_stages(stage_rates(counts, horizon_days), open_stages(stages), counts.keys)
+    result = with_reference(result, "next", reference, horizon_days)
+    result["evidence"] = (result["difference_low"] > 0) | (result["difference_high"] < 0)
+    names = [dimension.name for dimension in dimensions]
+    result = sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, *_CONVERSION]]
+    result.attrs["notes"] = _conversion_notes(result, horizon_days, reference)
+    result.attrs["horizon_days"] = horizon_days
+    return result
+
+
+def stage_rates(counts: StageCounts, horizon_days: int) -> pd.DataFrame:
+    """Totals and cumulative incidences at the horizon, one row per group and stage: ``<cause>_rate`` and
+    ``<cause>_variance``, ``still_open_rate``, ``observed_days``, ``next_low`` and ``next_high``."""
+    causes = [*CAUSES, MOVED_ON]
+    keys = list(counts.keys)
+    curve = aalen_johansen(counts.ages, causes, keys)
+    reached = at_age(curve, horizon_days, keys)
+    reached = reached.rename(columns={**{c: f"{c}_rate" for c in causes}, "survival": "still_open_rate"})
+    observed = curve[curve["at_risk"] > 0].groupby(keys, as_index=False, dropna=False)["age"].max()
+    wanted = [*keys, *(f"{c}_{kind}" for c in causes for kind in ("rate", "variance")), "still_open_rate"]
+    result = counts.totals.merge(reached[wanted], on=keys, how="left", validate="one_to_one").merge(
+        observed.rename(columns={"age": "observed_days"}), on=keys, how="left", validate="one_to_one"
+    )
+    for cause in ("next", MOVED_ON):
+        result[f"{cause}_low"], result[f"{cause}_high"] = log_log_interval(
+            result[f"{cause}_rate"], result[f"{cause}_variance"], n=result["at_risk"]
+        )
+    return result
+
+
+def with_reference(
+    rates: pd.DataFrame, cause: str, reference: Mapping[str, Any] | None, horizon_days: int
+) -> pd.DataFrame:
+    """Adds the company's rate, the shrunk rate and the difference with its limits and variance.
+
+    The company holds the group, so with ``w`` the group's share of the company's deals the variance of
+    the difference is ``(1 - 2w) x group's + company's``: zero when the group is the whole company.
+    """
+    result = rates.copy()
+    known = (reference or {}).get("stages") or {}
+    if (reference or {}).get("horizon_days") != horizon_days:
+        known = {}
+    figures = [known.get(p, {}).get(s, {}) for p, s in zip(result["pipeline"], result["stage"], strict=True)]
+
+    def column(name: str) -> np.ndarray:
+        values = [figure.get(name) for figure in figures]
+        return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+    rate, variance = result[f"{cause}_rate"].to_numpy(float), result[f"{cause}_variance"].to_numpy(float)
+    result["reference_rate"] = column(cause)
+    share = np.clip(ratio(result["at_risk"], column("at_risk")), 0, 1)
+    result["difference"] = rate - result["reference_rate"]
+    spread = np.maximum((1 - 2 * share) * variance + column(f"{cause}_variance"), 0)
+    result["difference_variance"] = spread
+    result["difference_low"] = result["difference"] - z_value() * np.sqrt(spread)
+    result["difference_high"] = result["difference"] + z_value() * np.sqrt(spread)
+    deals = np.where(variance > 0, ratio(rate * (1 - rate), variance), result["at_risk"])
+    strengths = column(f"{cause}_strength")
+    shrunk = [
+        shrink(r * n, n, Prior(mean, strength))
+        for r, n, mean, strength in zip(rate, deals, result["reference_rate"], strengths, strict=True)
+    ]
+    for place, name in enumerate(("shrunk_rate", "shrunk_low", "shrunk_high")):
+        result[name] = np.array([float(values[place]) for values in shrunk], dtype=float)
+    return result
+
+
+def reference_number(figures: Mapping[str, Any] | None, name: str) -> float:
+    """A figure of the reference as a number, missing when it is unknown."""
+    value = (figures or {}).get(name)
+    return float("nan") if value is None else float(value)
+
+
+def _tables(
+    states: ir.Table,
+    opportunities: ir.Table | None,
+    accounts: ir.Table | None,
+    reps: ir.Table | None,
+    teams: ir.Table | None,
+) -> dict[str, ir.Table | None]:
+    return {
+        "opportunity_states": states,
+        "opportunities": opportunities,
+        "accounts": accounts,
+        "reps": reps,
+        "teams": teams,
+    }
+
+
+def _all_stages(rates: pd.DataFrame, listed: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Without dimensions, stages that nobody was in get a row of zero counts and missing rates."""
+    if len(keys) > len(STAGE_KEYS):
+        return rates
+    missing = listed[list(STAGE_KEYS)].merge(rates[list(STAGE_KEYS)], how="left", indicator=True)
+    empty = missing[missing["_merge"] == "left_only"].drop(columns="_merge")
+    counted = [name for name in rates.columns if rates[name].dtype == "int64" and name not in STAGE_KEYS]
+    return pd.concat([rates, empty.assign(**dict.fromkeys(counted, 0))], ignore_index=True).astype(
+        dict.fromkeys(counted, "int64")
+    )
+
+
+def _conversion_notes(
+    result: pd.DataFrame, horizon_days: int, reference: Mapping[str, Any] | None
+) -> list[str]:
+    notes = []
+    young = int((result["observed_days"] < horizon_days).sum())
+    if young:
+        text = ngettext(
+            "{count} stage was observed for less than {days} days: its rates are those reached so far.",
+            "{count} stages were observed for less than {days} days: their rates are those reached so far.",
+            young,
+        )
+        notes.append(text.format(count=young, days=horizon_days))
+    if reference and reference.get("horizon_days") != horizon_days:
+        text = _("The company's rates are known for {days} days only, so that nothing is compared.")
+        notes.append(text.format(days=reference.get("horizon_days")))
+    elif reference and not result["evidence"].any():
+        notes.append(_("No evidence of a difference from the company in any stage."))
+    return notes
+
+
+@table(
+    units={
+        **dict.fromkeys(["at_risk", "left", "still_open"], "deals"),
+        **dict.fromkeys(["p50", "p50_low", "p50_high", "p75", "p90", "closed_only_mean"], "days"),
+    }
+)
+def time_in_stage(
+    opportunity_states: ir.Table,
+    stages: ir.Table,
+    opportunities: ir.Table | None = None,
+    accounts: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    teams: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    by: str = "",
+    trailing_quarters: int = 0,
+) -> pd.DataFrame:
+    """How long deals stay in each stage.
+
+    One row per group of ``by``, pipeline and open stage, over the window of ``conversion``. ``at_risk``
+    deals were seen in the stage, ``left`` of them left it in any way, ``still_open`` were in it when the
+    window ended. ``p50``, ``p75`` and ``p90`` are days from entering to leaving by Kaplan-Meier, which
+    counts the stays that are not over; ``p50_low`` and ``p50_high`` are 95 % limits. They are missing
+    where the curve does not come down that far. ``closed_only_mean`` (days) is the plain mean of the
+    stays that ended, which is too short wherever long stays are still under way.
+    """
+    tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
+    dimensions = parse_by(by, tables)
+    rows = join_dimensions(opportunity_states, dimensions, tables)
+    days = window(as_of, period, settings, trailing_quarters)
+    counts = count_transitions(rows, stages, days, dimensions, settings)
+    keys = list(counts.keys)
+    curve = kaplan_meier(counts.ages, keys)
+    result = counts.totals.rename(columns={"events": "left"})
+    for name, share, column in (
+        ("p50", 0.5, "survival"),
+        ("p50_low", 0.5, "low"),
+        ("p50_high", 0.5, "high"),
+        ("p75", 0.75, "survival"),
+        ("p90", 0.9, "survival"),
+    ):
+        ages = quantile(curve, share, column, keys).rename(name).reset_index()
+        result = result.merge(ages, on=keys, how="left", validate="one_to_one")
+    result["closed_only_mean"] = ratio(result["closed_days"], result["left"])
+    result = _all_stages(result, open_stages(stages), counts.keys)
+    names = [dimension.name for dimension in dimensions]
+    columns = ["pipeline", "stage", "at_risk", "left", "still_open"]
+    columns += ["p50", "p50_low", "p50_high", "p75", "p90", "closed_only_mean"]
+    return sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, *columns]]

@@ -1,0 +1,125 @@
+"""Any table of any analysis, computed for one scope, quarter and cut-off date."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from salesops_kit.data.dataset import Rows
+from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean, unknown
+from salesops_kit.periods import Period
+from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
+
+FEWEST_OTHER_TEAMS = 3
+
+
+@dataclass
+class Calculator:
+    """Hands analyses what their signatures ask for: tables in base currency, context, references.
+
+    ``reference`` is company-wide figures by analysis, or None to leave them out (too few other
+    teams for them to tell nothing of one).
+    """
+
+    rows: Rows
+    as_of: dt.date
+    period: Period | None = None
+    reference: Mapping[str, Any] | None = None
+    _results: dict[tuple[str, tuple[tuple[str, Any], ...]], pd.DataFrame] = field(default_factory=dict)
+
+    def table(self, name: str, **options: Any) -> pd.DataFrame:
+        """One table by its name ``<analysis>.<table>``.
+
+        Raises :class:`InputError` for unknown names and options, :class:`NotAvailableError` where the
+        dataset lacks a table that the analysis needs.
+        """
+        spec = find_table(name)
+        wrong = [unknown(f"option of {name}", option, list(spec.options)) for option in options if option not in spec.options]
+        if wrong:
+            raise InputError(wrong)
+        key = (name, tuple(sorted(options.items())))
+        if key not in self._results:
+            needed = {parameter: self.table(other) for parameter, other in spec.needs.items()}
+            frame = spec.function(**self._arguments(spec), **needed, **options)
+            frame.attrs["table"] = name
+            self._results[key] = frame
+        return self._results[key].copy()
+
+    def _arguments(self, spec: TableSpec | ReferenceSpec) -> dict[str, Any]:
+        """Positional tables and context of a table or reference function, by parameter name."""
+        missing = [name for name in spec.tables if name not in self.rows.tables]
+        if missing:
+            raise NotAvailableError(
+                f"{spec.name} needs {' and '.join(missing)}, which the dataset lacks; "
+                f"it has {', '.join(sorted(self.rows.tables))}"
+            )
+        fiscal_year = self.rows.settings.fiscal.year_of(self.period.start if self.period else self.as_of)
+        names = [*spec.tables, *(name for name in spec.optional_tables if name in self.rows.tables)]
+        arguments: dict[str, Any] = {name: self.rows.in_base(name, fiscal_year) for name in names}
+        arguments |= {name: None for name in spec.optional_tables if name not in self.rows.tables}
+        context = {
+            "as_of": self.as_of,
+            "period": self.period,
+            "settings": self.rows.settings,
+            "reference": (self.reference or {}).get(spec.name.partition(".")[0]),
+        }
+        return arguments | {name: context[name] for name in spec.context}
+
+    def references(self) -> dict[str, Any]:
+        """Every analysis' company-wide figures; analyses whose tables are missing are left out.
+
+        Meant for the whole company's rows.
+        """
+        found = {}
+        for name, spec in references().items():
+            try:
+                found[name] = spec.function(**self._arguments(spec))
+            except NotAvailableError:
+                continue
+        return found
+
+
+def reference_for(figures: Mapping[str, Any], members: int) -> dict[str, Any]:
+    """The company-wide figures that a scope of ``members`` leaf teams may see: those to which at least
+    three other teams contributed."""
+    return {name: value for name, value in figures.items() if value.get("teams", 0) - members >= FEWEST_OTHER_TEAMS}
+
+
+def resolve_quarter(rows: Rows, quarter: str) -> Period | None:
+    """The period of a quarter label; None for an empty one. Quarters without data are refused."""
+    if not quarter:
+        return None
+    period = rows.settings.fiscal.quarter(quarter)
+    known = [q.label for q in rows.quarters()]
+    if quarter not in known:
+        raise InputError(
+            Problem(
+                f"no data in quarter {quarter}",
+                expected=f"{known[0]} to {known[-1]}" if known else None,
+                next_step=did_you_mean(quarter, known),
+            )
+        )
+    return period
+
+
+def resolve_as_of(rows: Rows, as_of: str, period: Period | None) -> dt.date:
+    """The cut-off date: as given, else the earlier of the quarter's end and the data's.
+
+    A date beyond the data's end is the data's end: nothing is known later.
+    """
+    if not as_of:
+        return min(period.last_day, rows.observed_until) if period else rows.observed_until
+    try:
+        day = dt.date.fromisoformat(as_of)
+    except ValueError:
+        raise InputError(Problem("not a date", column="as_of", expected="a date such as 2026-07-31", got=as_of)) from None
+    if period and day < period.start:
+        raise InputError(
+            Problem(f"the cut-off lies before {period.label}", column="as_of", expected=f"{period.start} or later", got=as_of)
+        )
+    return min(day, rows.observed_until)
+

@@ -1,0 +1,1 @@
+"""From CRM exports to a validated snapshot, cut by team and date."""

@@ -1,0 +1,216 @@
+"""Datasets by name or folder: found, imported once, opened as tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+
+from salesops_kit.data import engine, snapshot
+from salesops_kit.data.contracts import TABLES
+from salesops_kit.data.mapping import identity_mapping, read_yaml
+from salesops_kit.data.rates import in_base_currency, plan_rates
+from salesops_kit.data.snapshot import SNAPSHOT_FILE, Snapshot
+from salesops_kit.data.sources import SUFFIXES
+from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
+from salesops_kit.periods import Period
+from salesops_kit.project import project_root
+from salesops_kit.settings import COMPANY, NO_TEAM, Settings, parse_settings
+
+SETTINGS_FILE = "dataset.yml"
+ARCHIVE = Path("data") / "archive"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Canonical tables of one scope, open for queries. ``tables`` are Ibis expressions by name."""
+
+    tables: dict[str, ibis.Table]
+    settings: Settings
+    observed_until: dt.date
+    notes: tuple[str, ...]
+    digest: str
+
+    def table(self, name: str) -> ibis.Table:
+        """One table; raises :class:`NotAvailableError` when the dataset lacks it."""
+        if name not in self.tables:
+            raise NotAvailableError(f"the dataset has no {name} table")
+        return self.tables[name]
+
+    def in_base(self, name: str, fiscal_year: int) -> ibis.Table:
+        """One table with its money in base currency at the plan rate of a fiscal year."""
+        table = self.table(name)
+        if "currency" not in table.columns or "fx_rates" not in self.tables:
+            return table
+        rates = plan_rates(engine.collect(self.tables["fx_rates"]), self.settings)
+        contract = TABLES.get(name)
+        money = [c.name for c in contract.columns.values() if c.type == "money"] if contract else ["amount"]
+        return in_base_currency(table, rates, fiscal_year, tuple(money))
+
+    def quarters(self) -> list[Period]:
+        """The fiscal quarters from the first known day to the last, in order."""
+        states = self.table("opportunity_states")
+        first = states.valid_from_date.min().to_pyarrow().as_py()
+        return self.settings.fiscal.quarters(first or self.observed_until, self.observed_until)
+
+
+def find_folder(data: str) -> Path:
+    """The folder that a dataset's name or path means; raises with the nearest names."""
+    known = known_datasets()
+    path = Path(data).expanduser()
+    for candidate in (path, project_root() / path, project_root() / "data" / path):
+        if candidate.is_dir():
+            return candidate.resolve()
+    raise InputError(Problem(f"unknown dataset {data!r}", next_step=did_you_mean(data, list(known))))
+
+
+def known_datasets() -> dict[str, Path]:
+    """The datasets that have a name: the folders of data/ that hold one."""
+    root = project_root() / "data"
+    folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    marks = (SNAPSHOT_FILE, SETTINGS_FILE, "opportunities.csv", "opportunities.parquet")
+    return {p.name: p for p in folders if any((p / mark).is_file() for mark in marks)}
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings that a folder of canonical tables carries, else the defaults."""
+    file = folder / SETTINGS_FILE
+    return parse_settings(read_yaml(file), file=SETTINGS_FILE) if file.is_file() else Settings()
+
+
+def open_snapshot(data: str) -> Snapshot:
+    """The validated snapshot of a dataset: imported on first sight, found again afterwards."""
+    folder = find_folder(data)
+    made = folder / SNAPSHOT_FILE
+    if made.is_file():
+        return _open_imported(folder)
+    settings = read_settings(folder)
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.stem in TABLES)
+    mapping = identity_mapping({p.name: p for p in files}, settings)
+    mark = snapshot.fingerprint(files, settings)
+    root = _archive_root()
+    found = snapshot.find_archived(root, mark)
+    if found:
+        return found
+    with snapshot.scratch_folder(root) as scratch:
+        built = scratch / "built"
+        built.mkdir()
+        made_now = snapshot.build(files, mapping, folder=built, scratch=scratch)
+        return snapshot.archive(Snapshot(**{**vars(made_now), "fingerprint": mark}), root)
+
+
+def _archive_root() -> Path:
+    root = project_root() / ARCHIVE
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="salesops-archive-"))
+
+
+def _open_imported(folder: Path) -> Snapshot:
+    text = (folder / SNAPSHOT_FILE).read_text(encoding="utf-8")
+    try:
+        found = snapshot.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            Problem(f"not a snapshot: {error}", file=SNAPSHOT_FILE, next_step="Import the export again.")
+        ) from None
+    paths = {name: folder / f"{name}.parquet" for name in found.tables}
+    problems = []
+    for name, path in paths.items():
+        if not path.is_file():
+            problems.append(Problem("a table of the snapshot is missing", file=path.name))
+        elif snapshot.file_sha256(path) != found.tables[name].sha256:
+            problems.append(
+                Problem(
+                    "the file is not the one that was imported", file=path.name, next_step="Import again."
+                )
+            )
+    if problems:
+        raise InputError(problems)
+    return Snapshot(**{**vars(found), "paths": paths})
+
+
+def open_rows(opened: Snapshot) -> Rows:
+    """A snapshot's tables, open for queries."""
+    con = engine.backend(Path(tempfile.gettempdir()))
+    tables = {name: con.read_parquet(path, table_name=name) for name, path in opened.paths.items()}
+    return Rows(tables, opened.settings, opened.observed_until, opened.notes, opened.digest)
+
+
+@dataclass(frozen=True)
+class TeamTree:
+    """Leaf teams and the parents that are sums of them."""
+
+    leaves: tuple[str, ...]
+    parents: dict[str, tuple[str, ...]]
+
+    @property
+    def names(self) -> list[str]:
+        """Every valid value of a ``team`` parameter."""
+        return [COMPANY, *self.leaves, *self.parents]
+
+    def members(self, team: str) -> tuple[str, ...] | None:
+        """The leaf teams of a scope; None for the company, which is not cut."""
+        if team == COMPANY:
+            return None
+        if team in self.parents:
+            return self.parents[team]
+        if team in self.leaves:
+            return (team,)
+        raise InputError(Problem(f"unknown team {team!r}", next_step=did_you_mean(team, self.names)))
+
+
+def team_tree(rows: Rows) -> TeamTree:
+    """The teams of a dataset: those that own rows or members, and their parents."""
+    states = rows.table("opportunity_states")
+    owning = set(_values(states.select("team").distinct()))
+    parent_of: dict[str, str] = {}
+    if "teams" in rows.tables:
+        listed = engine.collect(rows.table("teams").select("team", "parent_team"))
+        for team, parent in listed.itertuples(index=False):
+            owning.add(team)
+            if isinstance(parent, str) and parent != team:
+                parent_of[team] = parent
+    if "team_memberships" in rows.tables:
+        owning |= set(_values(rows.table("team_memberships").select("team").distinct()))
+    if COMPANY in owning | set(parent_of.values()):
+        raise InputError(
+            Problem(
+                f"a team is called {COMPANY!r}, which means all teams",
+                next_step="Recode its name in the mapping.",
+            )
+        )
+    children: dict[str, set[str]] = {}
+    for team in sorted(owning):
+        parent, seen = parent_of.get(team), {team}
+        while parent and parent not in seen:
+            children.setdefault(parent, set()).add(team)
+            seen.add(parent)
+            parent = parent_of.get(parent)
+    # A parent that owns deals itself counts among its own leaves.
+    leaves = sorted(team for team in owning if team not in children and team != NO_TEAM)
+    with_rows = set(_values(states.select("team").distinct()))
+    for parent in sorted(set(children) & with_rows):
+        children[parent].add(parent)
+        leaves.append(parent)
+    if NO_TEAM in with_rows:
+        leaves.append(NO_TEAM)
+    pure = {
+        p: tuple(sorted(t for t in kids if t in leaves))
+        for p, kids in sorted(children.items())
+        if p not in leaves
+    }
+    return TeamTree(tuple(leaves), pure)
+
+
+def _values(column: ibis.Table) -> Sequence[str]:
+    return [value for value in column.to_pyarrow()[column.columns[0]].to_pylist() if value is not None]

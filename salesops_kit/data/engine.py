@@ -1,0 +1,73 @@
+"""The embedded DuckDB: connections that bound their memory, quoting, small results as frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import ibis
+import pandas as pd
+
+MEMORY_LIMIT = "1800MB"
+
+
+def connect(scratch: Path, zone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that spills to ``scratch`` and reads local times in ``zone``."""
+    con = duckdb.connect()
+    _configure(con, scratch)
+    con.execute(f"SET TimeZone = {sql_text(zone)}")
+    return con
+
+
+def backend(scratch: Path) -> ibis.BaseBackend:
+    """The same as an Ibis backend, for expressions; its zone is UTC."""
+    made = ibis.duckdb.connect()
+    _configure(made.con, scratch)
+    made.con.execute("SET TimeZone = 'UTC'")
+    return made
+
+
+def _configure(con: duckdb.DuckDBPyConnection, scratch: Path) -> None:
+    con.execute(f"SET memory_limit = {sql_text(MEMORY_LIMIT)}")
+    con.execute(f"SET temp_directory = {sql_text(str(scratch))}")
+    con.execute("SET preserve_insertion_order = true")
+    con.execute("SET enable_progress_bar = false")
+
+
+def frame(con: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
+    """A small result as a pandas frame."""
+    return con.execute(query).to_arrow_table().to_pandas()
+
+
+def count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number that a query gives."""
+    row = con.execute(query).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+def parquet(path: Path) -> str:
+    """SQL that reads a Parquet file."""
+    return f"read_parquet({sql_text(str(path))})"
+
+
+def write_parquet(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    """Write a query's rows to a Parquet file; returns how many."""
+    return count(con, f"COPY ({query}) TO {sql_text(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def sql_text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_name(value: str) -> str:
+    """A quoted SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'
+
+
+def collect(expression: ibis.Table) -> pd.DataFrame:
+    """A small result of an expression as a pandas frame: decimals as Decimal, dates as date objects.
+
+    Through Arrow, since Ibis' own conversion reads an option that pandas 3.1 warns about.
+    """
+    return expression.to_pyarrow().to_pandas()

@@ -1,0 +1,165 @@
+"""Rows cut for one team: each row belongs to its owner's team at the row's time."""
+
+from __future__ import annotations
+
+import ibis
+from ibis import _
+
+from salesops_kit.data import engine
+from salesops_kit.data.as_of import STATES, gapless_memberships
+from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+from salesops_kit.data.contracts import TABLES
+from salesops_kit.data.dataset import Rows
+from salesops_kit.settings import NO_TEAM
+
+# Columns of a deal that do not change after it is created; all others are known to a former team
+# only as they stood when it last had the deal.
+_LASTING = (
+    "opportunity_id", "account_id", "name", "type", "pipeline", "lead_source", "product_id", "partner",
+    "created_at", "created_date",
+)  # fmt: skip
+_FROM_STATE = (
+    "owner_id",
+    "stage",
+    "amount",
+    "currency",
+    "close_date",
+    "forecast_category",
+    "is_closed",
+    "is_won",
+)
+_GAPLESS = {
+    "owner_id": "string", "team": "string", "from_date": "date", "to_date": "date",
+    "from_at": "timestamp('UTC')", "to_at": "timestamp('UTC')",
+}  # fmt: skip
+
+
+def cut(rows: Rows, teams: tuple[str, ...]) -> Rows:
+    """The slice of some leaf teams; every table is cut by its contract's ``scope``.
+
+    Nothing in the slice tells of another team: a deal that moved on stands as it was when the team
+    last had it, and company-wide tables are left out.
+    """
+    tables: dict[str, ibis.Table] = {}
+    tables[STATES] = rows.table(STATES).filter(_.team.isin(teams))
+    tables["opportunities"] = _deals(rows.table("opportunities"), tables[STATES])
+    for name in _narrowing_order(rows):
+        cut_table = _cut_table(name, rows, tables, teams)
+        if cut_table is not None:
+            tables[name] = cut_table
+    tables[EXCLUSIONS] = _exclusions(rows, tables, teams)
+    return Rows(tables, rows.settings, rows.observed_until, rows.notes, rows.digest)
+
+
+def _narrowing_order(rows: Rows) -> list[str]:
+    """Tables that others are cut by come first."""
+    first = [name for name in ("accounts", "leads") if name in rows.tables]
+    rest = sorted(set(rows.tables) - {STATES, "opportunities", EXCLUSIONS, *first})
+    return [*first, *rest]
+
+
+def _deals(deals: ibis.Table, states: ibis.Table) -> ibis.Table:
+    """One row per deal that the slice ever held, as it stood when the slice last held it."""
+    last = states.group_by("opportunity_id").aggregate(state_no=states.state_no.max())
+    held = states.inner_join(last, ["opportunity_id", "state_no"])
+    seen = held.select(
+        "opportunity_id",
+        is_here=held.exit.isnull(),
+        is_gone=held.is_deleted,
+        **{f"state_{name}": held[name] for name in _FROM_STATE},
+    )
+    joined = deals.inner_join(seen, "opportunity_id")
+    columns = {}
+    for name in deals.columns:
+        if name in _LASTING:
+            columns[name] = joined[name]
+        elif name in _FROM_STATE:
+            columns[name] = joined[f"state_{name}"]
+        elif name == "is_deleted":
+            columns[name] = joined.is_gone
+        else:
+            columns[name] = ibis.cases((joined.is_here, joined[name]))
+    return joined.select(**columns)
+
+
+def _cut_table(
+    name: str, rows: Rows, tables: dict[str, ibis.Table], teams: tuple[str, ...]
+) -> ibis.Table | None:
+    table = rows.table(name)
+    scope, _colon, column = TABLES[name].scope.partition(":") if name in TABLES else ("company", "", "")
+    deals = tables["opportunities"]
+    if scope == "shared":
+        return table
+    if scope == "opportunity":
+        if name == "opportunity_history":
+            return _history(table, tables[STATES])
+        return table.semi_join(deals, "opportunity_id")
+    if scope == "account":
+        return table.semi_join(deals.filter(deals.account_id.notnull()), "account_id")
+    if scope == "team":
+        return table.filter(table.team.isin(teams))
+    if scope == "lead":
+        return _touches(table, tables)
+    if scope == "owner":
+        return _members(table, rows, teams) if column == "" else _owned(table, column, rows, teams)
+    return None
+
+
+def _history(history: ibis.Table, states: ibis.Table) -> ibis.Table:
+    """Events that happened while the slice had the deal, under the owner that the slice knew (a stay
+    that a reorganisation begins has no event of its own)."""
+    moments = states.select("opportunity_id", changed_at="valid_from_at", known_owner="owner_id")
+    joined = history.inner_join(moments, ["opportunity_id", "changed_at"])
+    return joined.mutate(owner_id=joined.known_owner).select(*history.columns)
+
+
+def _touches(table: ibis.Table, tables: dict[str, ibis.Table]) -> ibis.Table | None:
+    if "leads" not in tables:
+        return None
+    return table.semi_join(tables["leads"], "lead_id")
+
+
+def _members(table: ibis.Table, rows: Rows, teams: tuple[str, ...]) -> ibis.Table | None:
+    if "team_memberships" not in rows.tables:
+        return table if NO_TEAM in teams else table.limit(0)
+    members = rows.table("team_memberships")
+    mine = members.filter(members.team.isin(teams)).select("owner_id").distinct()
+    if NO_TEAM in teams:
+        return table.filter(table.owner_id.notin(members.owner_id) | table.owner_id.isin(mine.owner_id))
+    return table.semi_join(mine, "owner_id")
+
+
+def _owned(table: ibis.Table, column: str, rows: Rows, teams: tuple[str, ...]) -> ibis.Table:
+    """Rows whose owner was in the teams at the row's time; a row that names a team belongs to it."""
+    kind = "at" if table[column].type().is_timestamp() else "date"
+    stays = _stays(rows).select(
+        owner_team="team", member_id="owner_id", start=f"from_{kind}", end=f"to_{kind}"
+    )
+    joined = table.left_join(
+        stays,
+        [table.owner_id == stays.member_id, table[column] >= stays.start, table[column] < stays.end],
+    )
+    owner_team = joined.owner_team.fill_null(NO_TEAM)
+    if "team" in table.columns:
+        owner_team = ibis.coalesce(joined.team, owner_team)
+    return joined.filter(owner_team.isin(teams)).select(*table.columns)
+
+
+def _stays(rows: Rows) -> ibis.Table:
+    columns = ("owner_id", "team", "valid_from_date", "valid_to_date")
+    if "team_memberships" in rows.tables:
+        members = engine.collect(rows.table("team_memberships").select(*columns))
+    else:
+        members = ibis.memtable([], schema=dict.fromkeys(columns, "string")).to_pyarrow().to_pandas()
+    return ibis.memtable(gapless_memberships(members, rows.settings.zone), schema=_GAPLESS)
+
+
+def _exclusions(rows: Rows, tables: dict[str, ibis.Table], teams: tuple[str, ...]) -> ibis.Table:
+    """What was set aside or flagged of the slice: kept deals through the deal, lost rows through the
+    owner's team on the last known day."""
+    table = rows.table(EXCLUSIONS)
+    kept = table.filter(table.action != SET_ASIDE).semi_join(tables["opportunities"], "opportunity_id")
+    aside = table.filter((table.action == SET_ASIDE) & (table.table_name == "opportunities"))
+    dated = aside.mutate(on_date=ibis.date(rows.observed_until))
+    lost = _owned(dated, "on_date", rows, teams).select(*table.columns)
+    return kept.union(lost)

@@ -1,0 +1,305 @@
+"""Snapshots: one import as content-addressed Parquet files and a JSON that names them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pandas as pd
+import pyarrow.parquet as pq
+
+from salesops_kit.data import as_of, engine
+from salesops_kit.data.cleaning import EXCLUSIONS, clean
+from salesops_kit.data.contracts import TABLES
+from salesops_kit.data.engine import connect, count, parquet, sql_text, write_parquet
+from salesops_kit.data.history import complete_history
+from salesops_kit.data.importer import read_export
+from salesops_kit.data.mapping import Mapping
+from salesops_kit.data.rates import check_rates
+from salesops_kit.data.stages import OPEN, complete_stages
+from salesops_kit.settings import Settings, parse_settings
+
+SCHEMA = 1
+SNAPSHOT_FILE = "snapshot.json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One table of a snapshot: the digest of its Parquet file and its number of rows."""
+
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One validated import. ``digest`` names its content: equal data and settings, equal digest."""
+
+    digest: str
+    settings: Settings
+    observed_until: dt.date
+    tables: dict[str, Stored]
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    seq: int = 0
+    fingerprint: str = ""
+    paths: dict[str, Path] = field(default_factory=dict, compare=False)
+
+    def to_json(self) -> str:
+        """The snapshot as the JSON that stands beside its files."""
+        values: dict[str, Any] = {
+            "schema": SCHEMA,
+            "seq": self.seq,
+            "digest": self.digest,
+            "observed_until": self.observed_until.isoformat(),
+            "settings": self.settings.model_dump(mode="json"),
+            "tables": {name: asdict(stored) for name, stored in sorted(self.tables.items())},
+            "notes": list(self.notes),
+            "sources": list(self.sources),
+            "fingerprint": self.fingerprint,
+        }
+        return json.dumps(values, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def from_json(text: str, paths: dict[str, Path] | None = None) -> Snapshot:
+    """A snapshot from its JSON."""
+    values = json.loads(text)
+    return Snapshot(
+        digest=values["digest"],
+        settings=parse_settings(values["settings"]),
+        observed_until=dt.date.fromisoformat(values["observed_until"]),
+        tables={name: Stored(**stored) for name, stored in values["tables"].items()},
+        notes=tuple(values["notes"]),
+        sources=tuple(values["sources"]),
+        seq=values["seq"],
+        fingerprint=values["fingerprint"],
+        paths=paths or {},
+    )
+
+
+@contextmanager
+def scratch_folder(near: Path | None = None) -> Iterator[Path]:
+    """A private temporary folder, removed at the end; ``near`` puts it on that folder's disk."""
+    folder = Path(tempfile.mkdtemp(prefix=".salesops-", dir=near))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Path) -> Snapshot:
+    """Import an export and leave one Parquet file per table in ``folder``.
+
+    Raises :class:`~salesops_kit.errors.InputError` with every refusal; nothing is left then.
+    """
+    settings = mapping.settings
+    con = connect(scratch, settings.zone)
+    try:
+        imported = read_export(con, paths, mapping, scratch=scratch)
+        cleaned = clean(con, imported, folder=folder)
+        for staged in imported.staged.values():
+            staged.path.unlink()
+        notes = [*settings.notes]
+        observed = settings.observed_until or _last_known_day(con, cleaned)
+        _fill_deal_dates(con, cleaned, settings)
+        notes += complete_stages(
+            con, cleaned, settings, also=_derived_stages(con, cleaned, mapping), folder=folder
+        )
+        con.execute(f"CREATE OR REPLACE TEMP VIEW read_stages AS SELECT * FROM {parquet(cleaned['stages'])}")
+        history = imported.staged.get("opportunity_history")
+        notes += complete_history(
+            con, cleaned, stage_dates=dict(mapping.stage_dates),
+            open_amount=mapping.open_amount, absent=history.absent if history else (),
+            zone=settings.zone, observed_until=observed, folder=folder,
+        )  # fmt: skip
+        notes += check_rates(con, cleaned, settings)
+        cleaned[EXCLUSIONS] = folder / f"{EXCLUSIONS}.parquet"
+        write_parquet(con, f"SELECT * FROM {EXCLUSIONS} ORDER BY ALL", cleaned[EXCLUSIONS])
+        con.execute(f"DROP TABLE {EXCLUSIONS}")
+    finally:
+        con.close()
+    cleaned[as_of.STATES] = _write_states(cleaned, settings, folder, scratch)
+    tables = {name: _stored(path) for name, path in sorted(cleaned.items())}
+    return Snapshot(
+        digest=_digest(tables, settings, observed, notes),
+        settings=settings,
+        observed_until=observed,
+        tables=tables,
+        notes=tuple(notes),
+        sources=tuple(sorted(imported.sources)),
+        paths=dict(cleaned),
+    )
+
+
+def _digest(tables: dict[str, Stored], settings: Settings, observed: dt.date, notes: Sequence[str]) -> str:
+    parts = {name: stored.sha256 for name, stored in tables.items()}
+    text = json.dumps(
+        [SCHEMA, parts, settings.model_dump(mode="json"), observed.isoformat(), list(notes)], sort_keys=True
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stored(path: Path) -> Stored:
+    return Stored(file_sha256(path), pq.read_metadata(path).num_rows)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _last_known_day(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> dt.date:
+    """The latest business date on which anything is recorded to have happened."""
+    deals = f"{parquet(cleaned['opportunities'])}"
+    parts = [f"SELECT max(coalesce(created_date, created_at::DATE)) AS day FROM {deals}"]
+    if "opportunity_history" in cleaned:
+        history = parquet(cleaned["opportunity_history"])
+        parts.append(f"SELECT max(changed_at::DATE) FROM {history}")
+    else:
+        parts.append(
+            f"SELECT max(close_date) FROM {deals} WHERE is_closed OR lower(stage) LIKE '%won%' OR lower(stage) LIKE '%lost%'"
+        )
+    (day,) = con.execute(f"SELECT max(day) FROM ({' UNION ALL '.join(parts)})").fetchone() or (None,)
+    return day or dt.date(1970, 1, 1)
+
+
+def _fill_deal_dates(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings) -> None:
+    """Business dates are computed here, once: created_date from created_at in the business zone."""
+    path = cleaned["opportunities"]
+    filled = path.with_suffix(".filled")
+    created = f"coalesce(created_date, timezone({sql_text(settings.zone)}, created_at)::DATE)"
+    write_parquet(con, f"SELECT * REPLACE ({created} AS created_date) FROM {parquet(path)}", filled)
+    filled.replace(path)
+
+
+def _derived_stages(
+    con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], mapping: Mapping
+) -> tuple[str, ...]:
+    """Stages that only a derived history will mention."""
+    if mapping.stage_dates:
+        return tuple(mapping.stage_dates)
+    if "opportunity_history" not in cleaned:
+        return (OPEN,)
+    deals, history = (parquet(cleaned[name]) for name in ("opportunities", "opportunity_history"))
+    without = (
+        f"SELECT count(*) FROM {deals} WHERE opportunity_id NOT IN (SELECT opportunity_id FROM {history})"
+    )
+    return (OPEN,) if count(con, without) else ()
+
+
+def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, scratch: Path) -> Path:
+    """Derive ``opportunity_states`` in slices of deals, so that memory stays bounded."""
+    backend = engine.backend(scratch)
+    try:
+        history = backend.read_parquet(cleaned["opportunity_history"])
+        deals = backend.read_parquet(cleaned["opportunities"])
+        stages = backend.read_parquet(cleaned["stages"])
+        members = pd.DataFrame(columns=["owner_id", "team", "valid_from_date", "valid_to_date"])
+        if "team_memberships" in cleaned:
+            members = backend.read_parquet(cleaned["team_memberships"]).select(*members.columns)
+            members = engine.collect(members)
+        gapless = ibis.memtable(as_of.gapless_memberships(members, settings.zone), schema=_GAPLESS_SCHEMA)
+        path = folder / f"{as_of.STATES}.parquet"
+        states = as_of.derive_states(history, deals, stages, gapless)
+        states = states.order_by("opportunity_id", "state_no")
+        backend.to_parquet(states, path, compression="zstd")
+    finally:
+        backend.disconnect()
+    return path
+
+
+_GAPLESS_SCHEMA = {
+    "owner_id": "string",
+    "team": "string",
+    "from_date": "date",
+    "to_date": "date",
+    "from_at": "timestamp('UTC')",
+    "to_at": "timestamp('UTC')",
+}
+
+
+def fingerprint(files: Sequence[Path], settings: Settings) -> str:
+    """What tells that a folder of files was imported before: names, sizes, times, settings, contracts."""
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+    contracts = {
+        name: [(c.name, c.type, c.nullable) for c in t.columns.values()] for name, t in TABLES.items()
+    }
+    text = json.dumps([SCHEMA, stats, settings.model_dump(mode="json"), contracts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_folder(snapshot: Snapshot, built: Path, out: Path) -> Snapshot:
+    """Move a built snapshot into ``out`` as ``<table>.parquet`` files and ``snapshot.json``, last."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SNAPSHOT_FILE).unlink(missing_ok=True)
+    for name in snapshot.tables:
+        shutil.move(built / f"{name}.parquet", out / f"{name}.parquet")
+    paths = {name: out / f"{name}.parquet" for name in snapshot.tables}
+    snapshot = from_json(snapshot.to_json(), paths)
+    _write_text(out / SNAPSHOT_FILE, snapshot.to_json())
+    return snapshot
+
+
+def archive(snapshot: Snapshot, root: Path) -> Snapshot:
+    """Store a built snapshot in an archive folder; objects that it holds already are shared."""
+    objects, snapshots = root / "objects", root / "snapshots"
+    objects.mkdir(parents=True, exist_ok=True)
+    snapshots.mkdir(exist_ok=True)
+    paths = {}
+    for name, stored in snapshot.tables.items():
+        paths[name] = objects / f"{stored.sha256}.parquet"
+        if not paths[name].exists():
+            partial = objects / f".{stored.sha256}.{os.getpid()}"
+            shutil.copyfile(snapshot.paths[name], partial)
+            partial.replace(paths[name])
+    seq = max((int(file.stem) for file in snapshots.glob("*.json")), default=0)
+    while True:
+        seq += 1
+        numbered = Snapshot(**{**vars(snapshot), "seq": seq, "paths": paths})
+        partial = snapshots / f".{seq:06d}.{os.getpid()}"
+        _write_text(partial, numbered.to_json())
+        try:
+            os.link(partial, snapshots / f"{seq:06d}.json")
+        except FileExistsError:
+            continue
+        finally:
+            partial.unlink()
+        return numbered
+
+
+def find_archived(root: Path, fingerprint: str) -> Snapshot | None:
+    """The newest archived snapshot of the same files and settings, when its objects are all there."""
+    for file in sorted((root / "snapshots").glob("*.json"), reverse=True):
+        try:
+            snapshot = from_json(file.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if snapshot.fingerprint != fingerprint:
+            continue
+        paths = {
+            name: root / "objects" / f"{stored.sha256}.parquet" for name, stored in snapshot.tables.items()
+        }
+        if all(path.is_file() for path in paths.values()):
+            return Snapshot(**{**vars(snapshot), "paths": paths})
+    return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,153 @@
+"""The complete list of stages: from the data's own table, its settings, or what the deals show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from salesops_kit.data.engine import frame, parquet, sql_name, write_parquet
+from salesops_kit.settings import Settings
+
+COLUMNS = {
+    "pipeline": "VARCHAR",
+    "stage": "VARCHAR",
+    "position": "BIGINT",
+    "is_closed": "BOOLEAN",
+    "is_won": "BOOLEAN",
+    "default_probability": "DOUBLE",
+    "forecast_category": "VARCHAR",
+}
+# The stage of a deal that is known to be open when its stage is not known.
+OPEN = "(open)"
+_WON = {
+    "won",
+    "closed won",
+    "closedwon",
+    "closed-won",
+    "win",
+    "成交",
+    "赢单",
+    "已赢单",
+    "贏單",
+    "수주",
+    "성사",
+}
+_LOST = {
+    "lost",
+    "closed lost",
+    "closedlost",
+    "closed-lost",
+    "lose",
+    "丢单",
+    "输单",
+    "已输单",
+    "輸單",
+    "실주",
+    "실패",
+}
+
+
+def complete_stages(
+    con: duckdb.DuckDBPyConnection,
+    cleaned: dict[str, Path],
+    settings: Settings,
+    *,
+    also: tuple[str, ...],
+    folder: Path,
+) -> list[str]:
+    """Write ``stages.parquet`` with every (pipeline, stage) that occurs or that ``also`` names, in
+    order; returns what had to be assumed, as sentences. Deals without a pipeline have the pipeline ``''``."""
+    seen = _seen(con, cleaned)
+    pipelines = sorted(seen["pipeline"].unique())
+    extra = pd.DataFrame(
+        [(pipeline, stage) for pipeline in pipelines for stage in also], columns=["pipeline", "stage"]
+    )
+    seen = seen.merge(extra, on=["pipeline", "stage"], how="outer")
+    known = _known(con, cleaned, settings, pipelines)
+    notes = []
+    merged = seen.merge(known, on=["pipeline", "stage"], how="outer", suffixes=("_seen", ""))
+    missing = merged["position"].isna()
+    if missing.any():
+        guessed = _guess(merged[missing])
+        names = ", ".join(sorted(merged.loc[missing, "stage"].unique())[:8])
+        if known.empty:
+            notes.append(
+                f"No stage list is given: stages, their order and what is won or lost are inferred ({names})."
+            )
+        else:
+            notes.append(f"Stages that the stage list lacks are placed after its open stages: {names}.")
+        for column in ("is_closed", "is_won"):
+            merged.loc[missing, column] = guessed[column]
+        merged.loc[missing, "position"] = (
+            guessed["rank"] + known["position"].max() + 1 if len(known) else guessed["rank"]
+        )
+    merged["is_closed"] = merged["is_closed"].fillna(value=False).astype(bool)
+    merged["is_won"] = merged["is_won"].fillna(value=False).astype(bool)
+    # Positions 1, 2, ... per pipeline: open stages in order, then the closed ones.
+    merged = merged.sort_values(["pipeline", "is_closed", "position", "stage"], kind="stable")
+    merged["position"] = merged.groupby("pipeline").cumcount() + 1
+    stages = merged[list(COLUMNS)].sort_values(["pipeline", "position"]).reset_index(drop=True)
+    con.register("stages_frame", stages)
+    casts = ", ".join(f"{sql_name(name)}::{type_} AS {sql_name(name)}" for name, type_ in COLUMNS.items())
+    cleaned["stages"] = folder / "stages.parquet"
+    write_parquet(con, f"SELECT {casts} FROM stages_frame ORDER BY pipeline, position", cleaned["stages"])
+    con.unregister("stages_frame")
+    return notes
+
+
+def _seen(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> pd.DataFrame:
+    """Every (pipeline, stage) of deals and history, with what the deals say of it."""
+    deals = parquet(cleaned["opportunities"])
+    query = (
+        f"SELECT coalesce(pipeline, '') AS pipeline, stage, avg(is_closed::INT) AS closed_share, "
+        f"avg(is_won::INT) AS won_share, avg(probability) AS mean_probability FROM {deals} GROUP BY 1, 2"
+    )
+    if "opportunity_history" in cleaned:
+        history = parquet(cleaned["opportunity_history"])
+        query = (
+            f"SELECT pipeline, stage, max(closed_share) AS closed_share, max(won_share) AS won_share, "
+            f"max(mean_probability) AS mean_probability FROM (({query}) UNION ALL (SELECT DISTINCT "
+            f"coalesce(d.pipeline, ''), h.stage, NULL, NULL, NULL FROM {history} h "
+            f"JOIN {deals} d USING (opportunity_id))) GROUP BY 1, 2"
+        )
+    return frame(con, query)
+
+
+def _known(
+    con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings, pipelines: list[str]
+) -> pd.DataFrame:
+    """The declared stages. A list without pipelines holds for every pipeline of the deals."""
+    columns = list(COLUMNS)
+    if "stages" in cleaned:
+        table = frame(con, f"SELECT * FROM {parquet(cleaned['stages'])}")
+        table["pipeline"] = table["pipeline"].fillna("")
+    elif settings.stages:
+        table = pd.DataFrame([stage.model_dump() for stage in settings.stages])
+        table["position"] = range(1, len(table) + 1)
+        table["pipeline"] = ""
+    else:
+        return pd.DataFrame(columns=columns)
+    table = table.reindex(columns=columns)
+    named = {word: flag for flag, words in ((True, _WON), (False, _LOST)) for word in words}
+    folded = table["stage"].str.casefold().str.strip()
+    for column, guess in (("is_closed", folded.isin(named)), ("is_won", folded.isin(_WON))):
+        table[column] = table[column].where(table[column].notna(), guess).astype(bool)
+    if (table["pipeline"] == "").all() and pipelines:
+        table = pd.concat([table.assign(pipeline=name) for name in pipelines], ignore_index=True)
+    elif table["pipeline"].nunique() == 1 and pipelines == [""]:
+        table["pipeline"] = ""
+    return table
+
+
+def _guess(rows: pd.DataFrame) -> pd.DataFrame:
+    """Closed and won as most deals of the stage say, else by the stage's name; order by probability."""
+    folded = rows["stage"].str.casefold().str.strip()
+    closed = (rows["closed_share"] >= 0.5).where(rows["closed_share"].notna(), folded.isin(_WON | _LOST))
+    won = (rows["won_share"] >= 0.5).where(rows["won_share"].notna(), folded.isin(_WON))
+    closed = closed.astype(bool) | won.astype(bool)
+    probability = rows["mean_probability"].fillna(0.5).where(rows["stage"] != OPEN, -1.0)
+    order = rows.assign(_p=probability).sort_values(["_p", "stage"]).index
+    rank = pd.Series(range(1, len(rows) + 1), index=order)
+    return pd.DataFrame({"is_closed": closed, "is_won": won.astype(bool), "rank": rank})

@@ -1,0 +1,1 @@
+"""Statistical estimators that more than one analysis uses."""

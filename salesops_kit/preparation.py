@@ -1,0 +1,137 @@
+"""What the driver needs of the data: valid names, digests, and each job's own slice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from salesops_kit import __version__
+from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
+from salesops_kit.data import engine, scope
+from salesops_kit.data.as_of import STATES
+from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
+from salesops_kit.data.slices import write_slice
+from salesops_kit.data.snapshot import Snapshot
+from salesops_kit.registry import find_table
+from salesops_kit.settings import COMPANY, Settings
+
+
+class Preparation:
+    """One dataset as a run sees it: a single snapshot that all its reports read."""
+
+    def __init__(self, data: str) -> None:
+        self.opened: Snapshot = open_snapshot(data)
+        self.rows: Rows = open_rows(self.opened)
+        self._references: dict[tuple[str, str], dict[str, Any]] = {}
+        self._slices: dict[tuple[Path, str], Path] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The dataset's settings."""
+        return self.opened.settings
+
+    @cached_property
+    def snapshot(self) -> Mapping[str, Any]:
+        """What all reports of the run read: seq, digest, table digests, observed_until, quality."""
+        exclusions = self.rows.table(EXCLUSIONS)
+        aside = exclusions.filter(exclusions.action == SET_ASIDE).count().to_pyarrow().as_py()
+        return {
+            "seq": self.opened.seq,
+            "digest": self.opened.digest,
+            "tables": {name: stored.sha256 for name, stored in self.opened.tables.items()},
+            "observed_until": self.opened.observed_until.isoformat(),
+            "quality": {"excluded_rows": aside, "notes": list(self.opened.notes)},
+        }
+
+    @cached_property
+    def tree(self) -> TeamTree:
+        """The dataset's teams."""
+        return team_tree(self.rows)
+
+    def names(self) -> dict[str, list[str]]:
+        """The valid names of ``teams`` (with the company and parent teams) and ``quarters``."""
+        return {"teams": self.tree.names, "quarters": [q.label for q in self.rows.quarters()]}
+
+    def leaf_teams(self) -> list[str]:
+        """The teams that partition the company."""
+        return list(self.tree.leaves)
+
+    def period_text(self, params: Mapping[str, Any]) -> str:
+        """The period of a job as readers see it, its last day included."""
+        period = resolve_quarter(self.rows, str(params.get("quarter", "")))
+        return f"{period.label}, {period.start} to {period.last_day}" if period else "all history"
+
+    def effective_as_of(self, params: Mapping[str, Any]) -> str:
+        """The cut-off date of a job, also when its parameter is empty."""
+        return self._as_of(params).isoformat()
+
+    def _as_of(self, params: Mapping[str, Any]) -> dt.date:
+        period = resolve_quarter(self.rows, str(params.get("quarter", "")))
+        return resolve_as_of(self.rows, str(params.get("as_of", "")), period)
+
+    def key_parts(self, report_tables: list[str], params: Mapping[str, Any]) -> dict[str, str]:
+        """Digests of the tables that a report's analyses read, of settings, references and the kit."""
+        read = {STATES, EXCLUSIONS, "stages", "fx_rates"}
+        for name in report_tables:
+            spec = find_table(name)
+            read |= {*spec.tables, *spec.optional_tables}
+        digests = {name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables}
+        return {
+            **{f"table:{name}": digest for name, digest in digests.items()},
+            "settings": _digest(self.settings.model_dump(mode="json")),
+            "reference": _digest(self._reference(params)),
+            "observed_until": self.opened.observed_until.isoformat(),
+            "kit": __version__,
+        }
+
+    def _reference(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The company's figures for a job's period and cut-off, as its scope may see them."""
+        as_of = self._as_of(params)
+        quarter = str(params.get("quarter", ""))
+        key = (quarter, as_of.isoformat())
+        if key not in self._references:
+            period = resolve_quarter(self.rows, quarter)
+            self._references[key] = Calculator(self.rows, as_of, period).references()
+        members = self.tree.members(str(params.get("team", COMPANY)))
+        return reference_for(self._references[key], len(members) if members else 0)
+
+    def context(self, params: Mapping[str, Any], folder: Path, sentinel: str) -> Path:
+        """Write a job's slice (shared by the jobs of one scope) and its context file; returns the file."""
+        team = str(params.get("team", COMPANY))
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "slice": str(self._slice(team, folder)),
+            "sentinel": sentinel,
+            "params": dict(params),
+            "reference": self._reference(params),
+            "snapshot": {"seq": self.opened.seq, "digest": self.opened.digest},
+        }
+        file = folder / "context.json"
+        file.write_text(json.dumps(values, ensure_ascii=False, default=str), encoding="utf-8")
+        return file
+
+    def _slice(self, team: str, folder: Path) -> Path:
+        shared = (folder.parent, team)
+        if shared not in self._slices:
+            members = self.tree.members(team)
+            target = folder / "slice"
+            if members is None:
+                write_slice(self.rows, target, paths=self.opened.paths)
+            else:
+                write_slice(scope.cut(self.rows, members), target)
+            self._slices[shared] = target
+        return self._slices[shared]
+
+    def exclusions(self) -> Any:
+        """Every row that was set aside or flagged, as a frame."""
+        return engine.collect(self.rows.table(EXCLUSIONS))
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,84 @@
+"""Durable writes: to a temporary file, synced, renamed, and the folder synced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path, PurePosixPath
+
+from salesops_kit.publishing.paths import check_inside
+
+FOLDER_MODE, FILE_MODE = 0o755, 0o644
+PRIVATE_FOLDER_MODE, PRIVATE_FILE_MODE = 0o700, 0o600
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def make_folder(root: Path, relative: PurePosixPath, *, private: bool = False) -> Path:
+    """The folder under ``root``, made when missing; with ``private`` every part but ``root`` is 0700.
+
+    Raises :class:`~salesops_kit.errors.InputError` where a symbolic link is in the way.
+    """
+    check_inside(root, relative)
+    root.mkdir(parents=True, exist_ok=True)
+    here = root
+    for part in relative.parts:
+        here = here / part
+        if not here.exists():
+            here.mkdir(mode=PRIVATE_FOLDER_MODE if private else FOLDER_MODE)
+            sync_folder(here.parent)
+        if private:
+            here.chmod(PRIVATE_FOLDER_MODE)
+    return here
+
+
+def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a new file, with its mode set on the descriptor before the first byte, and sync it."""
+    mode = PRIVATE_FILE_MODE if private else FILE_MODE
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    with os.fdopen(descriptor, "wb") as stream:
+        if hasattr(os, "fchmod"):
+            os.fchmod(stream.fileno(), mode)
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write or overwrite ``path`` in one step: a reader sees the old content or the new, whole."""
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    try:
+        write_file(temporary, content, private=private)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable, where the system can sync a folder."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Move a finished folder to its place, with every folder in it synced before."""
+    for folder, _, _ in os.walk(source):
+        sync_folder(Path(folder))
+    source.rename(target)
+    sync_folder(target.parent)
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,80 @@
+"""One private kernel: ipc sockets in a folder of its own, and nothing of it alive afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+from jupyter_client.manager import AsyncKernelManager
+from traitlets.config import Config
+
+HAS_IPC = sys.platform != "win32"
+
+
+class PrivateKernel(AsyncKernelManager):
+    """A kernel manager that remembers the last kernel it started, so that all of it can be ended."""
+
+    last_pid: ClassVar[int | None] = None
+    environment: ClassVar[dict[str, str]] = {}
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start the kernel with our environment and without our terminal."""
+        options["env"] = {**os.environ, **self.environment, **options.pop("env", {})}
+        await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        PrivateKernel.last_pid = getattr(self.provisioner, "pid", None)
+
+
+def end_kernel(pid: int | None) -> None:
+    """Kill a kernel, its process group and its descendants; nothing happens when it is gone."""
+    if pid is None:
+        return
+    family: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process(pid).children(recursive=True)
+    if hasattr(os, "killpg") and pid != os.getpid():
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(pid).kill()
+
+
+@contextlib.contextmanager
+def private_kernel(environment: dict[str, str]) -> Iterator[Config]:
+    """The configuration of a kernel whose sockets no other user can reach.
+
+    The folder is 0700 and its name is short, since the path of a socket may be about 100 characters
+    long. When the block ends, so does every process of the kernel.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="so-"))
+    settings: dict[str, Any] = {"connection_file": str(folder / "k.json")}
+    if HAS_IPC:
+        settings["transport"] = "ipc"
+    PrivateKernel.last_pid = None
+    PrivateKernel.environment = environment
+    try:
+        yield Config({"KernelManager": settings})
+    finally:
+        end_kernel(PrivateKernel.last_pid)
+        PrivateKernel.last_pid = None
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)

@@ -1,0 +1,129 @@
+"""An executed notebook as a self-contained HTML page without code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from salesops_kit.language import _, use_locale
+from salesops_kit.publishing.manifest import Manifest
+
+PAGE = Path(__file__).parent / "page"
+
+
+def page_digest(folder: Path = PAGE) -> str:
+    """The sha256 of the page template's files, names included."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        total.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def render(notebook: nbformat.NotebookNode, facts: Mapping[str, Any], *, locale: str) -> str:
+    """The page of an executed notebook in a language.
+
+    ``facts`` is what the page template finds in ``resources["salesops"]``: title, report, team,
+    quarter, period_text, as_of, locale, banner, manifest, sentinel, links. Code, prompts and stderr
+    are absent, not hidden; cells tagged remove-cell and outputs tagged remove-output too. A Markdown
+    cell is translated whole.
+    """
+    with use_locale(locale):
+        shown = _shown(notebook)
+        facts = {**facts, "contents": contents(shown)}
+        resources = {"salesops": facts, "metadata": {"name": str(facts.get("title", ""))}}
+        page, _resources = _exporter().from_notebook_node(shown, resources=resources)
+    return str(page)
+
+
+@lru_cache(maxsize=1)
+def _exporter() -> Any:
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config(
+        {
+            "TagRemovePreprocessor": {
+                "enabled": True,
+                "remove_cell_tags": {"remove-cell"},
+                "remove_all_outputs_tags": {"remove-output"},
+                "remove_input_tags": {"remove-input"},
+            }
+        }
+    )
+    return HTMLExporter(
+        config=config,
+        template_name=PAGE.name,
+        extra_template_basedirs=[str(PAGE.parent)],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+
+
+def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The cells as a reader sees them: Markdown in the reader's language, no stderr."""
+    cells = []
+    for cell in notebook.cells:
+        changed = dict(cell)
+        if cell.cell_type == "markdown":
+            changed["source"] = _(cell.source)
+        elif cell.cell_type == "code":
+            changed["outputs"] = [
+                output
+                for output in cell.outputs
+                if not (output.output_type == "stream" and output.name == "stderr")
+            ]
+        cells.append(changed)
+    return nbformat.from_dict({**notebook, "cells": cells})
+
+
+def contents(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
+    """The headings of Markdown cells, in order, as level and text; fenced code is passed over."""
+    found: list[dict[str, Any]] = []
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown" or "remove-cell" in cell.metadata.get("tags", []):
+            continue
+        is_fenced = False
+        for line in cell.source.splitlines():
+            if line.lstrip().startswith(("```", "~~~")):
+                is_fenced = not is_fenced
+            marks, space, text = line.partition(" ")
+            if not is_fenced and space and text.strip() and marks and len(marks) <= 6 and set(marks) == {"#"}:
+                found.append({"level": len(marks), "text": text.strip().rstrip("#").strip()})
+    return found
+
+
+def page_facts(manifest: Manifest, title: str, sentinel: str) -> dict[str, Any]:
+    """What a page says about itself, from its manifest."""
+    return {
+        "title": title,
+        "report": manifest.report,
+        "team": manifest.scope,
+        "quarter": manifest.quarter,
+        "period_text": manifest.period,
+        "as_of": manifest.as_of,
+        "locale": manifest.locale,
+        "banner": [],
+        "manifest": {
+            "run": manifest.run,
+            "seq": manifest.seq,
+            "key": manifest.key,
+            "audience": manifest.audience,
+            "reason": manifest.reason,
+            "params": manifest.params,
+        },
+        "sentinel": sentinel,
+        "links": [],
+    }
+
+
+def banner(level: str, text: str) -> list[dict[str, str]]:
+    """The ``banner`` fact of a page: one note above the title; ``level`` is stale, warning or note."""
+    return [{"level": level, "text": text}] if text else []

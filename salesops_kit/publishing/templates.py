@@ -1,0 +1,142 @@
+"""The report templates: notebooks found in a folder, each with its metadata and parameter contract."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import nbformat
+
+from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.publishing.contract import Parameter, parse_parameters
+
+Audience = Literal["leaders", "teams", "private"]
+AUDIENCES: tuple[str, ...] = get_args(Audience)
+FIELDS = ("title", "description", "audience", "tables")
+
+_REPORT = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One report: a notebook, and what its ``metadata.salesops`` and parameters cell say.
+
+    ``sha256`` is of the file as it was read; a run refuses a template that changes under it.
+    """
+
+    report: str
+    path: Path
+    title: str
+    description: str
+    audience: str
+    tables: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    sha256: str
+
+
+def read_template(path: Path) -> Template:
+    """The template in the notebook at ``path``; raises :class:`InputError` with all its problems."""
+    file = path.name
+    try:
+        content = path.read_bytes()
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}", file=file)) from None
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        raise InputError(Problem(f"no notebook: {str(error)[:200]}", file=file)) from None
+    problems: list[Problem] = []
+    report = path.stem
+    if not _REPORT.fullmatch(report) or _DEVICE.fullmatch(report):
+        problems.append(
+            Problem(
+                "the file name is no report name",
+                file=file,
+                expected="lower-case letters, digits and underscores, at most 60",
+            )
+        )
+    metadata = notebook.metadata.get("salesops")
+    if not isinstance(metadata, dict):
+        problems.append(Problem("no salesops metadata", file=file, expected=", ".join(FIELDS)))
+        metadata = {}
+    problems += _metadata_problems(metadata, file)
+    language = notebook.metadata.get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        problems.append(Problem("another language", file=file, expected="python", got=str(language)))
+    cells = [c for c in notebook.cells if "parameters" in c.get("metadata", {}).get("tags", [])]
+    parameters: dict[str, Parameter] = {}
+    if len(cells) != 1 or cells[0].cell_type != "code":
+        problems.append(
+            Problem(
+                "no single parameters cell",
+                file=file,
+                expected="one code cell tagged parameters",
+                got=str(len(cells)),
+            )
+        )
+    else:
+        parameters, wrong = parse_parameters(cells[0].source, file=file)
+        problems += wrong
+    if problems:
+        raise InputError(problems)
+    return Template(
+        report=report,
+        path=path,
+        title=metadata["title"],
+        description=metadata["description"],
+        audience=metadata["audience"],
+        tables=tuple(metadata["tables"]),
+        parameters=parameters,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _metadata_problems(metadata: Mapping[str, object], file: str) -> list[Problem]:
+    if not metadata:
+        return []
+    problems = [
+        Problem(f"unknown salesops metadata {name!r}", file=file, next_step=did_you_mean(str(name), FIELDS))
+        for name in metadata
+        if name not in FIELDS
+    ]
+    for name in ("title", "description"):
+        value = metadata.get(name)
+        if not isinstance(value, str) or not value.strip():
+            problems.append(Problem(f"no {name} in the salesops metadata", file=file, expected="a text"))
+    audience = metadata.get("audience")
+    if audience not in AUDIENCES:
+        problems.append(
+            Problem(
+                "wrong audience in the salesops metadata",
+                file=file,
+                expected=" or ".join(AUDIENCES),
+                got=str(audience),
+            )
+        )
+    tables = metadata.get("tables")
+    if not isinstance(tables, list) or not all(isinstance(table, str) for table in tables):
+        problems.append(
+            Problem("no tables in the salesops metadata", file=file, expected="a list of table names")
+        )
+    return problems
+
+
+def discover(folder: Path) -> dict[str, Template]:
+    """Every template in ``folder`` by report name; raises :class:`InputError` with all problems."""
+    found: dict[str, Template] = {}
+    problems: list[Problem] = []
+    paths = sorted(p for p in folder.glob("*.ipynb") if not p.name.startswith("."))
+    if not paths:
+        problems.append(Problem("no report templates", file=str(folder), expected="*.ipynb"))
+    for path in paths:
+        try:
+            found[path.stem] = read_template(path)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found

@@ -1,0 +1,93 @@
+"""Published files compared with what the manifests say of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from salesops_kit.errors import Problem
+from salesops_kit.publishing import files
+from salesops_kit.publishing.ledger import GOOD, MANIFEST_FILE, Entry, bundles, latest, read_ledger
+from salesops_kit.publishing.paths import AREAS, CATALOG
+
+
+def verify(root: Path) -> list[Problem]:
+    """Every difference between a reports folder and its records; empty when all is as it was published.
+
+    Each bundle's files are hashed again, its manifest compared with the run's record, and each stable
+    page compared with the newest page written at its address. Bundles and pages that no record knows
+    and symbolic links are problems too. Nothing is changed.
+    """
+    record_ledger, problems = read_ledger(root)
+    expected_bundles: set[str] = set()
+    expected_pages: set[str] = set()
+    for address, entries in latest(record_ledger.entries()).items():
+        written = [entry for entry in entries if entry.stable]
+        for entry in entries:
+            if entry.bundle:
+                expected_bundles.add(entry.bundle)
+            problems += entry_problems(root, entry, is_newest=False)
+        if written:
+            expected_pages.add(address.stable.as_posix())
+            problems += _page_problems(root, written[-1])
+    problems += _strays(root, expected_bundles, expected_pages)
+    return problems
+
+
+def entry_problems(root: Path, entry: Entry, *, is_newest: bool) -> list[Problem]:
+    """What is wrong with one published report; ``is_newest`` compares its stable page too."""
+    if entry.manifest.status != GOOD or entry.bundle is None:
+        return []
+    bundle = root / entry.bundle
+    manifest = bundle / MANIFEST_FILE
+    if not manifest.is_file() or manifest.is_symlink():
+        return [Problem("the bundle or its manifest is missing", file=entry.bundle)]
+    problems: list[Problem] = []
+    if files.digest(manifest) != entry.manifest_sha256:
+        problems.append(Problem("the manifest was changed", file=f"{entry.bundle}/{MANIFEST_FILE}"))
+    expected = {MANIFEST_FILE}
+    for item in entry.manifest.files:
+        if item.path.startswith("../"):
+            continue
+        expected.add(item.path)
+        path = bundle / PurePosixPath(item.path)
+        place = f"{entry.bundle}/{item.path}"
+        if path.is_symlink() or not path.is_file():
+            problems.append(Problem("the file is missing", file=place))
+        elif files.digest(path) != item.sha256:
+            problems.append(Problem("the file was changed", file=place))
+    for path in sorted(bundle.rglob("*")):
+        name = path.relative_to(bundle).as_posix()
+        if name not in expected and (path.is_symlink() or not path.is_dir()):
+            problems.append(Problem("no manifest knows this file", file=f"{entry.bundle}/{name}"))
+    return problems + (_page_problems(root, entry) if is_newest else [])
+
+
+def _page_problems(root: Path, entry: Entry) -> list[Problem]:
+    assert entry.stable is not None
+    page = root / entry.stable.path
+    if page.is_symlink() or not page.is_file():
+        return [Problem("the stable page is missing", file=entry.stable.path)]
+    if files.digest(page) != entry.stable.sha256:
+        return [Problem("the stable page is not the one published last", file=entry.stable.path)]
+    return []
+
+
+def _strays(root: Path, expected_bundles: set[str], expected_pages: set[str]) -> list[Problem]:
+    problems = []
+    for path in bundles(root):
+        place = path.relative_to(root).as_posix()
+        if place not in expected_bundles:
+            problems.append(Problem("no record knows this bundle", file=place))
+    for area in AREAS:
+        for folder, folders, names in os.walk(root / area):
+            here = Path(folder)
+            for name in [*folders, *names]:
+                place = (here / name).relative_to(root).as_posix()
+                if (here / name).is_symlink():
+                    problems.append(Problem("a symbolic link among the reports", file=place))
+                elif name in names and name.endswith(".html") and name != CATALOG:
+                    in_bundle = any(place.startswith(f"{bundle}/") for bundle in expected_bundles)
+                    if place not in expected_pages and not in_bundle and name != "page.html":
+                        problems.append(Problem("no record knows this page", file=place))
+    return problems

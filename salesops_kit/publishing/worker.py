@@ -1,0 +1,215 @@
+"""One job in one worker process: execute, check, render, and leave a finished bundle in staging."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import nbformat
+
+from salesops_kit.language import _, use_locale
+from salesops_kit.project import ROOT_VARIABLE
+from salesops_kit.publishing import outputs, spreadsheets
+from salesops_kit.publishing.contract import Value
+from salesops_kit.publishing.execute import CONTEXT_VARIABLE, Execution, Limits, execute
+from salesops_kit.publishing.files import make_folder, write_file
+from salesops_kit.publishing.kernel import PrivateKernel, end_kernel
+from salesops_kit.publishing.manifest import Failure, PublishedFile, Status, Timings
+from salesops_kit.publishing.page_check import page_problems
+from salesops_kit.publishing.redact import leaked, redact
+from salesops_kit.publishing.render import render
+
+PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = "page.html", "notebook.ipynb", "tables.xlsx", "tables"
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """All that a worker needs: plain values, so that it can travel to any executor.
+
+    ``folder`` is the job's own staging folder, ``bundle_links`` and ``stable_links`` are the addresses
+    of the bundle's files as seen from its own page and from the stable page.
+    """
+
+    template: str
+    template_sha256: str
+    params: Mapping[str, Value]
+    context: str
+    sentinel: str
+    locale: str
+    folder: str
+    project: str
+    facts: Mapping[str, Any]
+    bundle_prefix: str
+    is_private: bool
+    allowed_links: tuple[str, ...]
+    limits: Limits
+    started: dt.datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an order; ``stable`` is the stable page to be, in the staging folder."""
+
+    status: Status
+    error: Failure | None = None
+    timings: Timings = field(default_factory=Timings)
+    headlines: tuple[dict[str, Any], ...] = ()
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[PublishedFile, ...] = ()
+
+
+class _Refused(Exception):
+    """The executed notebook may not be published."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.failure = Failure(name=name, message=redact(message))
+        super().__init__(message)
+
+
+def start_worker() -> None:
+    """Prepare a worker process: Ctrl-C is the driver's business, and no kernel outlives the driver."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: _leave())
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            wait([sentinel])
+            _leave()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _leave() -> None:
+    end_kernel(PrivateKernel.last_pid)
+    os._exit(1)
+
+
+def work(order: WorkOrder) -> Outcome:
+    """Run one report into ``<folder>/bundle`` and ``<folder>/stable.html``; failures are returned."""
+    folder = Path(order.folder)
+    execution = Execution("failed")
+    began = time.monotonic()
+    try:
+        content = Path(order.template).read_bytes()
+        if hashlib.sha256(content).hexdigest() != order.template_sha256:
+            raise _Refused("TemplateChanged", "the template was edited while the run was under way")
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+        scratch = make_folder(folder, PurePosixPath("scratch"), private=True)
+        execution = execute(
+            notebook,
+            order.params,
+            sentinel=order.sentinel,
+            folder=scratch,
+            environment={CONTEXT_VARIABLE: order.context, ROOT_VARIABLE: order.project},
+            limits=order.limits,
+        )
+        shutil.rmtree(scratch, ignore_errors=True)
+        if execution.notebook is None:
+            return Outcome(execution.status, execution.error, _timings(execution, 0.0))
+        began = time.monotonic()
+        with use_locale(order.locale):
+            return _bundle(order, execution, folder, began)
+    except _Refused as error:
+        return Outcome("failed", error.failure, _timings(execution, time.monotonic() - began))
+    except Exception as error:
+        failure = Failure(name=type(error).__name__, message=redact(str(error)))
+        return Outcome("failed", failure, _timings(execution, time.monotonic() - began))
+
+
+def _timings(execution: Execution, render_seconds: float) -> Timings:
+    return Timings(
+        start=execution.start_seconds, cells=execution.cells_seconds, render=round(render_seconds, 3)
+    )
+
+
+def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) -> Outcome:
+    assert execution.notebook is not None
+    wrong = outputs.malformed(execution.notebook)
+    if wrong:
+        raise _Refused("MalformedOutput", "; ".join(wrong))
+    headlines = outputs.typed(execution.notebook, outputs.HEADLINE)
+    tables = outputs.typed(execution.notebook, outputs.TABLE)
+    qualities = outputs.typed(execution.notebook, outputs.QUALITY)
+    quality = qualities[-1] if qualities else {}
+    notebook, cut = outputs.trim(execution.notebook)
+    if cut:
+        notes = [*quality.get("notes", []), _("Outputs that were too long were cut.")]
+        quality = {**quality, "notes": notes}
+    texts = {NOTEBOOK_FILE: nbformat.writes(notebook) + "\n"}
+    names = spreadsheets.file_names(tables)
+    texts[PAGE_FILE] = _page(order, notebook, names, prefix="")
+    stable = _page(order, notebook, names, prefix=order.bundle_prefix)
+    contents = {name: text.encode("utf-8") for name, text in texts.items()}
+    if tables or headlines:
+        facts = order.facts
+        about = [
+            (_("Report"), str(facts.get("title", ""))),
+            (_("Scope"), str(facts.get("team", ""))),
+            (_("Period"), str(facts.get("period_text", ""))),
+            (_("As of"), str(facts.get("as_of", ""))),
+            (_("Run"), str(facts.get("manifest", {}).get("run", ""))),
+        ]
+        contents[WORKBOOK_FILE] = spreadsheets.to_xlsx(tables, headlines, about, created=order.started)
+    for name, table in zip(names, tables, strict=True):
+        contents[f"{TABLES_FOLDER}/{name}"] = spreadsheets.to_csv(table)
+    for name, content in contents.items():
+        secrets = leaked(content.decode("utf-8", "ignore"))
+        if secrets:
+            raise _Refused("SecretInReport", f"{name} holds the value of {', '.join(secrets)}")
+    files = _write(folder, contents, private=order.is_private)
+    write_file(folder / "stable.html", stable.encode("utf-8"), private=order.is_private)
+    return Outcome(
+        "success",
+        timings=_timings(execution, time.monotonic() - began),
+        headlines=tuple(headlines),
+        quality=quality,
+        files=files,
+    )
+
+
+def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[dict[str, str]]:
+    """The links from a page to its bundle's files, which lie under ``prefix``."""
+    found = [{"text": _("Executed notebook"), "href": prefix + NOTEBOOK_FILE}]
+    if has_workbook:
+        found.append({"text": _("Tables as an Excel workbook"), "href": prefix + WORKBOOK_FILE})
+    for name in tables:
+        found.append({"text": name, "href": f"{prefix}{TABLES_FOLDER}/{name}"})
+    return found
+
+
+def _page(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str], *, prefix: str) -> str:
+    has_workbook = bool(tables or outputs.typed(notebook, outputs.HEADLINE))
+    links = page_links(prefix, tables, has_workbook=has_workbook)
+    facts = {**order.facts, "sentinel": order.sentinel, "links": links}
+    page = render(notebook, facts, locale=order.locale)
+    wrong = page_problems(page, order.sentinel, allowed_links=order.allowed_links)
+    if wrong:
+        raise _Refused("UnsafePage", "; ".join(wrong[:10]))
+    return page
+
+
+def _write(folder: Path, contents: Mapping[str, bytes], *, private: bool) -> tuple[PublishedFile, ...]:
+    files = []
+    bundle = PurePosixPath("bundle")
+    for name in sorted(contents):
+        target = make_folder(folder, (bundle / name).parent, private=private) / PurePosixPath(name).name
+        write_file(target, contents[name], private=private)
+        digest = hashlib.sha256(contents[name]).hexdigest()
+        files.append(PublishedFile(path=name, bytes=len(contents[name]), sha256=digest))
+    return tuple(files)
