@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -38,7 +40,11 @@ class Calculator:
         dataset lacks a table that the analysis needs.
         """
         spec = find_table(name)
-        wrong = [unknown(f"option of {name}", option, list(spec.options)) for option in options if option not in spec.options]
+        wrong = [
+            unknown(f"option of {name}", option, list(spec.options))
+            for option in options
+            if option not in spec.options
+        ]
         if wrong:
             raise InputError(wrong)
         key = (name, tuple(sorted(options.items())))
@@ -57,7 +63,7 @@ class Calculator:
                 f"{spec.name} needs {' and '.join(missing)}, which the dataset lacks; "
                 f"it has {', '.join(sorted(self.rows.tables))}"
             )
-        fiscal_year = self.rows.settings.fiscal.year_of(self.period.start if self.period else self.as_of)
+        fiscal_year = self.rows.settings.fiscal.year_number(self.period.start if self.period else self.as_of)
         names = [*spec.tables, *(name for name in spec.optional_tables if name in self.rows.tables)]
         arguments: dict[str, Any] = {name: self.rows.in_base(name, fiscal_year) for name in names}
         arguments |= {name: None for name in spec.optional_tables if name not in self.rows.tables}
@@ -69,13 +75,15 @@ class Calculator:
         }
         return arguments | {name: context[name] for name in spec.context}
 
-    def references(self) -> dict[str, Any]:
-        """Every analysis' company-wide figures; analyses whose tables are missing are left out.
+    def references(self, *analyses: str) -> dict[str, Any]:
+        """The company-wide figures of some analyses (of all when none is named), from the company's rows.
 
-        Meant for the whole company's rows.
+        Analyses whose tables are missing are left out.
         """
         found = {}
         for name, spec in references().items():
+            if analyses and name not in analyses:
+                continue
             try:
                 found[name] = spec.function(**self._arguments(spec))
             except NotAvailableError:
@@ -86,7 +94,11 @@ class Calculator:
 def reference_for(figures: Mapping[str, Any], members: int) -> dict[str, Any]:
     """The company-wide figures that a scope of ``members`` leaf teams may see: those to which at least
     three other teams contributed."""
-    return {name: value for name, value in figures.items() if value.get("teams", 0) - members >= FEWEST_OTHER_TEAMS}
+    return {
+        name: value
+        for name, value in figures.items()
+        if value.get("teams", 0) - members >= FEWEST_OTHER_TEAMS
+    }
 
 
 def resolve_quarter(rows: Rows, quarter: str) -> Period | None:
@@ -116,10 +128,32 @@ def resolve_as_of(rows: Rows, as_of: str, period: Period | None) -> dt.date:
     try:
         day = dt.date.fromisoformat(as_of)
     except ValueError:
-        raise InputError(Problem("not a date", column="as_of", expected="a date such as 2026-07-31", got=as_of)) from None
+        raise InputError(
+            Problem("not a date", column="as_of", expected="a date such as 2026-07-31", got=as_of)
+        ) from None
     if period and day < period.start:
         raise InputError(
-            Problem(f"the cut-off lies before {period.label}", column="as_of", expected=f"{period.start} or later", got=as_of)
+            Problem(
+                f"the cut-off lies before {period.label}",
+                column="as_of",
+                expected=f"{period.start} or later",
+                got=as_of,
+            )
         )
     return min(day, rows.observed_until)
 
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: dates as ISO text, decimals as numbers, missing and infinite as None."""
+    if value is None or value is pd.NaT:
+        return None
+    if isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        return plain(value.item())
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return int(value)
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -144,7 +144,7 @@ class FiscalCalendar:
 
     def quarter_of(self, day: dt.date) -> Period:
         """The fiscal quarter that holds ``day``."""
-        return _holding(self._quarters(self._year_number(day)), day)
+        return _holding(self._quarters(self.year_number(day)), day)
 
     def quarters(self, first_day: dt.date, last_day: dt.date) -> list[Period]:
         """The fiscal quarters from that of ``first_day`` to that of ``last_day``, both included.
@@ -153,7 +153,7 @@ class FiscalCalendar:
         """
         if last_day < first_day:
             return []
-        years = range(self._year_number(first_day), self._year_number(last_day) + 1)
+        years = range(self.year_number(first_day), self.year_number(last_day) + 1)
         return [
             quarter
             for year in years
@@ -166,12 +166,12 @@ class FiscalCalendar:
 
         They tile a fiscal quarter or year exactly.
         """
-        years = range(self._year_number(period.start), self._year_number(period.last_day) + 1)
+        years = range(self.year_number(period.start), self.year_number(period.last_day) + 1)
         return [month for year in years for month in _months(self, year) if _overlap(month, period)]
 
     def month_of(self, day: dt.date) -> Period:
         """The fiscal month that holds ``day``."""
-        return _holding(_months(self, self._year_number(day)), day)
+        return _holding(_months(self, self.year_number(day)), day)
 
     def weeks(self, period: Period) -> list[Period]:
         """The fiscal weeks that share a day with ``period``, whole and in order.
@@ -205,7 +205,7 @@ class FiscalCalendar:
         year ago did not have raises :class:`InputError`.
         """
         kind = self._kind(period)
-        before = self._year_number(period.start) - 1
+        before = self.year_number(period.start) - 1
         if kind == "year":
             return self.year(before)
         if kind == "month":
@@ -227,7 +227,8 @@ class FiscalCalendar:
             )
         return weeks[at]
 
-    def _year_number(self, day: dt.date) -> int:
+    def year_number(self, day: dt.date) -> int:
+        """The year by which the fiscal year that holds ``day`` is named."""
         return int(self.year_of(day).label.removeprefix("FY"))
 
     def _quarters(self, year: int) -> list[Period]:

@@ -81,7 +81,9 @@ class Preparation:
         for name in report_tables:
             spec = find_table(name)
             read |= {*spec.tables, *spec.optional_tables}
-        digests = {name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables}
+        digests = {
+            name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables
+        }
         return {
             **{f"table:{name}": digest for name, digest in digests.items()},
             "settings": _digest(self.settings.model_dump(mode="json")),

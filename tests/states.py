@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import ibis
-import pandas as pd
+import pyarrow as pa
 
 STAGES = (
     ("Discovery", 1, False, False),
@@ -51,16 +51,14 @@ STATE_SCHEMA = ibis.schema(
         "next_is_won": "boolean",
     }
 )
-STAGE_SCHEMA = ibis.schema(
-    {
-        "pipeline": "string",
-        "stage": "string",
-        "position": "int64",
-        "is_closed": "boolean",
-        "is_won": "boolean",
-        "default_probability": "float64",
-    }
-)
+STAGE_TYPES = {
+    "pipeline": "string",
+    "stage": "string",
+    "position": "int64",
+    "is_closed": "boolean",
+    "is_won": "boolean",
+    "default_probability": "float64",
+}
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,16 @@ def _instant(day: dt.date, number: int) -> dt.datetime:
     return dt.datetime(day.year, day.month, day.day, 9, 0, number % 60, tzinfo=dt.UTC)
 
 
-def states_frame(deals: Iterable[Sequence[dict[str, Any]]]) -> pd.DataFrame:
-    """All rows of the deals in one frame with the columns of ``opportunity_states``."""
-    return pd.DataFrame(
-        [row for rows in deals for row in rows], columns=list(STATE_SCHEMA.names), dtype=object
-    )
-
-
 def states_table(deals: Iterable[Sequence[dict[str, Any]]]) -> ibis.Table:
     """The rows of the deals as an engine table."""
-    return ibis.memtable(states_frame(deals), schema=STATE_SCHEMA)
+    rows = [row for states in deals for row in states]
+    return ibis.memtable(pa.Table.from_pylist(rows, schema=STATE_SCHEMA.to_pyarrow()))
+
+
+def table_of(types: dict[str, str], rows: Sequence[Sequence[Any]]) -> ibis.Table:
+    """Any table from its column types and its rows."""
+    records = [dict(zip(types, row, strict=True)) for row in rows]
+    return ibis.memtable(pa.Table.from_pylist(records, schema=ibis.schema(types).to_pyarrow()))
 
 
 def stages_table(pipelines: Sequence[str] = ("",)) -> ibis.Table:
@@ -151,4 +149,4 @@ def stages_table(pipelines: Sequence[str] = ("",)) -> ibis.Table:
         for pipeline in pipelines
         for name, position, closed, won in STAGES
     ]
-    return ibis.memtable(pd.DataFrame(rows, columns=list(STAGE_SCHEMA.names)), schema=STAGE_SCHEMA)
+    return table_of(STAGE_TYPES, rows)

@@ -7,6 +7,7 @@ answer. A closed deal keeps the owner and the team that closed it.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import zoneinfo
 
 import ibis
@@ -43,6 +44,14 @@ STATE_COLUMNS = {
     "next_is_closed": "boolean",
     "next_is_won": "boolean",
 }
+GAPLESS_SCHEMA = {
+    "owner_id": "string",
+    "team": "string",
+    "from_date": "date",
+    "to_date": "date",
+    "from_at": "timestamp('UTC')",
+    "to_at": "timestamp('UTC')",
+}
 CREATED, TRANSFERRED, CONTINUED = "created", "transferred", "continued"
 _EVER, _NEVER = dt.date(1900, 1, 1), dt.date(2262, 1, 1)
 
@@ -65,7 +74,7 @@ def gapless_memberships(memberships: pd.DataFrame, zone: str) -> pd.DataFrame:
         begun = [_date(value, _EVER) for value in stays["valid_from_date"]]
         ended = [_date(value, _NEVER) for value in stays["valid_to_date"]]
         cuts = sorted({_EVER, _NEVER, *begun, *ended})
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in itertools.pairwise(cuts):
             team = NO_TEAM
             for stay_start, stay_end, stay_team in zip(begun, ended, stays["team"], strict=True):
                 if stay_start <= start < stay_end:

@@ -13,10 +13,10 @@ import ibis
 
 from salesops_kit.data import engine, snapshot
 from salesops_kit.data.contracts import TABLES
-from salesops_kit.data.mapping import identity_mapping, read_yaml
+from salesops_kit.data.mapping import Mapping, identity_mapping, read_mapping, read_yaml
 from salesops_kit.data.rates import in_base_currency, plan_rates
 from salesops_kit.data.snapshot import SNAPSHOT_FILE, Snapshot
-from salesops_kit.data.sources import SUFFIXES
+from salesops_kit.data.sources import SUFFIXES, find_files
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
 from salesops_kit.periods import Period
 from salesops_kit.project import project_root
@@ -24,6 +24,7 @@ from salesops_kit.settings import COMPANY, NO_TEAM, Settings, parse_settings
 
 SETTINGS_FILE = "dataset.yml"
 ARCHIVE = Path("data") / "archive"
+MAPPINGS = Path("params") / "mappings"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,41 @@ def open_snapshot(data: str) -> Snapshot:
         built.mkdir()
         made_now = snapshot.build(files, mapping, folder=built, scratch=scratch)
         return snapshot.archive(Snapshot(**{**vars(made_now), "fingerprint": mark}), root)
+
+
+def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
+    """Import an export by a mapping (a file, or its name in params/mappings) into a folder.
+
+    Without a mapping the sources hold canonical tables already, with a dataset.yml for the settings.
+
+    The folder is written whole or not at all; one that holds anything but an earlier import is refused.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / SNAPSHOT_FILE).is_file():
+        raise InputError(Problem("the folder holds other files", file=str(out), next_step="Name a new folder."))
+    rules = read_mapping(find_mapping(mapping)) if mapping else _canonical(sources)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with snapshot.scratch_folder(out.parent) as scratch:
+        built = scratch / "built"
+        built.mkdir()
+        made = snapshot.build(sources, rules, folder=built, scratch=scratch)
+        return snapshot.write_folder(made, built, out)
+
+
+def _canonical(sources: Sequence[Path]) -> Mapping:
+    folders = [source for source in sources if (source / SETTINGS_FILE).is_file()]
+    settings = read_settings(folders[0]) if folders else Settings()
+    return identity_mapping(find_files(list(sources)), settings)
+
+
+def find_mapping(name: str) -> Path:
+    """A mapping's file: a path, or a name in params/mappings."""
+    path = Path(name)
+    named = project_root() / MAPPINGS / f"{name}.yml"
+    for candidate in (path, project_root() / path, named):
+        if candidate.is_file():
+            return candidate
+    known = sorted(p.stem for p in (project_root() / MAPPINGS).glob("*.yml"))
+    raise InputError(Problem(f"unknown mapping {name!r}", next_step=did_you_mean(name, known)))
 
 
 def _archive_root() -> Path:

@@ -244,6 +244,8 @@ def _raw(
     else:
         assert rule.column is not None
         raw = values.without_nulls(f"s.{sql_name(rule.column)}", fmt)
+    if rule.null_when:
+        raw = f"CASE WHEN {raw} IN ({', '.join(map(sql_text, rule.null_when))}) THEN NULL ELSE {raw} END"
     if rule.recode:
         cases = " ".join(f"WHEN {sql_text(k)} THEN {sql_text(v)}" for k, v in rule.recode.items())
         raw = f"CASE {raw} {cases} ELSE {raw} END"

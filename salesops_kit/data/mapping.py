@@ -31,16 +31,17 @@ class Lookup(_Strict):
 
 class Rule(_Strict):
     """How one canonical column is filled. Exactly one of column, value and first; then, in order:
-    recode, lookup, true_when, scale, default.
+    null_when, recode, lookup, true_when, scale, default.
 
-    ``first`` takes the first rule that gives a value; ``recode`` replaces whole values (others stay);
-    ``true_when`` is true for the listed values; ``scale`` multiplies a number; ``dates`` and
+    ``first`` takes the first rule that gives a value; ``null_when`` lists values that mean nothing was
+    recorded; ``recode`` replaces whole values (others stay); ``true_when`` is true for the listed values; ``scale`` multiplies a number; ``dates`` and
     ``zone`` override the file's format for this column.
     """
 
     column: str | None = None
     value: str | None = None
     first: tuple[Rule, ...] = ()
+    null_when: tuple[str, ...] = ()
     recode: dict[str, str] = Field(default_factory=dict)
     lookup: Lookup | None = None
     true_when: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ def plan_rates(fx_rates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             currency, rate = row.quote, 1 / row.rate
         else:
             continue
-        rows.append((currency, fiscal.year_of(pd.Timestamp(row.month).date()), row.kind, rate))
+        rows.append((currency, fiscal.year_number(pd.Timestamp(row.month).date()), row.kind, rate))
     frame = pd.DataFrame(rows, columns=["currency", "fiscal_year", "kind", "rate"])
     means = frame.groupby(["currency", "fiscal_year", "kind"], as_index=False)["rate"].mean()
     means = means.sort_values("kind", key=lambda kind: kind != "plan", kind="stable")

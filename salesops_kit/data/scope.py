@@ -6,7 +6,7 @@ import ibis
 from ibis import _
 
 from salesops_kit.data import engine
-from salesops_kit.data.as_of import STATES, gapless_memberships
+from salesops_kit.data.as_of import GAPLESS_SCHEMA, STATES, gapless_memberships
 from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.dataset import Rows
@@ -28,10 +28,6 @@ _FROM_STATE = (
     "is_closed",
     "is_won",
 )
-_GAPLESS = {
-    "owner_id": "string", "team": "string", "from_date": "date", "to_date": "date",
-    "from_at": "timestamp('UTC')", "to_at": "timestamp('UTC')",
-}  # fmt: skip
 
 
 def cut(rows: Rows, teams: tuple[str, ...]) -> Rows:
@@ -151,7 +147,7 @@ def _stays(rows: Rows) -> ibis.Table:
         members = engine.collect(rows.table("team_memberships").select(*columns))
     else:
         members = ibis.memtable([], schema=dict.fromkeys(columns, "string")).to_pyarrow().to_pandas()
-    return ibis.memtable(gapless_memberships(members, rows.settings.zone), schema=_GAPLESS)
+    return ibis.memtable(gapless_memberships(members, rows.settings.zone), schema=GAPLESS_SCHEMA)
 
 
 def _exclusions(rows: Rows, tables: dict[str, ibis.Table], teams: tuple[str, ...]) -> ibis.Table:

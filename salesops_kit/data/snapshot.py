@@ -210,7 +210,7 @@ def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, sc
         if "team_memberships" in cleaned:
             members = backend.read_parquet(cleaned["team_memberships"]).select(*members.columns)
             members = engine.collect(members)
-        gapless = ibis.memtable(as_of.gapless_memberships(members, settings.zone), schema=_GAPLESS_SCHEMA)
+        gapless = ibis.memtable(as_of.gapless_memberships(members, settings.zone), schema=as_of.GAPLESS_SCHEMA)
         path = folder / f"{as_of.STATES}.parquet"
         states = as_of.derive_states(history, deals, stages, gapless)
         states = states.order_by("opportunity_id", "state_no")
@@ -218,16 +218,6 @@ def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, sc
     finally:
         backend.disconnect()
     return path
-
-
-_GAPLESS_SCHEMA = {
-    "owner_id": "string",
-    "team": "string",
-    "from_date": "date",
-    "to_date": "date",
-    "from_at": "timestamp('UTC')",
-    "to_at": "timestamp('UTC')",
-}
 
 
 def fingerprint(files: Sequence[Path], settings: Settings) -> str:

@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.errors import InputError, NotAvailableError, Problem, unknown
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.language import _
 from salesops_kit.settings import Settings
 
@@ -124,11 +125,8 @@ def _left_join(
     if table is None or lacking:
         text = _("The data has no {columns} in {table}.")
         raise NotAvailableError(text.format(columns=", ".join(lacking), table=name))
-    count, distinct = (
-        table.aggregate(rows=table.count(), keys=table[_KEYS[name]].nunique())
-        .execute()
-        .iloc[0][["rows", "keys"]]
-    )
+    keys = table.aggregate(rows=table.count(), keys=table[_KEYS[name]].nunique())
+    count, distinct = fetch(keys).iloc[0]
     if count != distinct:
         raise InputError(
             Problem(

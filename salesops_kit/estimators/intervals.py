@@ -51,7 +51,9 @@ def wilson(successes: Numbers, n: Numbers, confidence: float = CONFIDENCE) -> tu
     # Rounding may leave a tiny negative variance where the share is 0 or 1.
     spread = np.sqrt(np.maximum(share * (1 - share) / size + z**2 / (4 * size**2), 0))
     half = z * spread / (1 + z**2 / size)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # At the edges the limit is the share itself, which rounding would miss by a hair.
+    low = np.where(share <= 0, 0.0, np.maximum(centre - half, 0))
+    return low, np.where(share >= 1, 1.0, np.minimum(centre + half, 1))
 
 
 def difference(

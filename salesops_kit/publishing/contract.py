@@ -97,7 +97,7 @@ def _comments(source: str) -> dict[int, str]:
 
 def _parameter(statement: ast.stmt, comment: str, file: str) -> tuple[Parameter | None, list[Problem]]:
     line = statement.lineno
-    shape = "one line such as  team: str = \"company\"  # Team | one of: teams"
+    shape = 'one line such as  team: str = "company"  # Team | one of: teams'
     if (
         not isinstance(statement, ast.AnnAssign)
         or not isinstance(statement.target, ast.Name)

@@ -176,9 +176,7 @@ def strict_failure(notebook: nbformat.NotebookNode, sentinel: str) -> Failure | 
     )
 
 
-def _explain(
-    error: Exception, watch: _Watch, notebook: nbformat.NotebookNode
-) -> tuple[Status, Failure]:
+def _explain(error: Exception, watch: _Watch, notebook: nbformat.NotebookNode) -> tuple[Status, Failure]:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 

@@ -27,7 +27,7 @@ class PrivateKernel(AsyncKernelManager):
     last_pid: ClassVar[int | None] = None
     environment: ClassVar[dict[str, str]] = {}
 
-    async def start_kernel(self, **options: Any) -> None:
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         """Start the kernel with our environment and without our terminal."""
         options["env"] = {**os.environ, **self.environment, **options.pop("env", {})}
         await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)

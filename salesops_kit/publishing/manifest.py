@@ -27,7 +27,7 @@ class Failure(_Record):
 
 
 class Timings(_Record):
-    """Seconds spent: kernel start, cells, rendering, publishing."""
+    """Seconds spent: kernel start, cells, rendering, and writing the files to publish."""
 
     start: float = 0.0
     cells: float = 0.0

@@ -86,8 +86,7 @@ def _trimmed(output: Any) -> Any:
     sizes = {
         kind: len(text)
         for kind, text in data.items()
-        if isinstance(text, str)
-        and len(text) > (LONGEST_TEXT if kind == "text/plain" else LONGEST_PICTURE)
+        if isinstance(text, str) and len(text) > (LONGEST_TEXT if kind == "text/plain" else LONGEST_PICTURE)
     }
     if not sizes:
         return output

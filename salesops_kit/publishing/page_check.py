@@ -8,16 +8,21 @@ from html.parser import HTMLParser
 
 BALANCED = frozenset({"html", "head", "body", "main", "table", "svg", "style", "div", "section", "details"})
 FORBIDDEN = frozenset(
-    """script iframe frame object embed applet base form portal foreignobject animate animatetransform
-    set""".split()
+    {"script", "iframe", "frame", "object", "embed", "applet", "base", "form", "portal", "foreignobject"}
+    | {"animate", "animatetransform", "set"}
 )
 _ADDRESSES = frozenset(
-    """src srcset href xlink:href poster data action formaction background cite longdesc manifest ping
-    srcdoc archive codebase classid profile usemap""".split()
+    {"src", "srcset", "href", "xlink:href", "poster", "data", "action", "formaction", "background", "cite"}
+    | {"longdesc", "manifest", "ping", "srcdoc", "archive", "codebase", "classid", "profile", "usemap"}
 )
-_CSS_REQUEST = re.compile(r"@import|url\(\s*(?!['\"]?(#|data:(image|font)/))|expression\(|image-set\(", re.IGNORECASE)
+_MAY_LINK = frozenset({"a", "use", "textpath", "image", "lineargradient", "radialgradient", "pattern"})
+_CSS_REQUEST = re.compile(
+    r"@import|url\(\s*(?!['\"]?(#|data:(image|font)/))|expression\(|image-set\(", re.IGNORECASE
+)
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-_INERT_DATA = re.compile(r"data:(image/(png|jpeg|gif|webp)|font/woff2?);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)
+_INERT_DATA = re.compile(
+    r"data:(image/(png|jpeg|gif|webp)|font/woff2?);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE
+)
 _INVISIBLE = re.compile(r"[\x00-\x20\u00a0\u200b-\u200f\u2028\u2029\ufeff]")
 
 
@@ -55,9 +60,8 @@ class _Reader(HTMLParser):
             self.in_style = False
             self._css(self.style)
             self.style = ""
-        if tag in BALANCED:
-            if not self.open or self.open.pop() != tag:
-                self.problems.append(f"</{tag}> closes nothing")
+        if tag in BALANCED and (not self.open or self.open.pop() != tag):
+            self.problems.append(f"</{tag}> closes nothing")
 
     def handle_data(self, data: str) -> None:
         if self.in_style:
@@ -86,9 +90,8 @@ class _Reader(HTMLParser):
             self.problems.append(f"an external address in {name!r} on <{tag}>")
         elif _SCHEME.match(bare) and not (tag in ("img", "image") and _INERT_DATA.fullmatch(value)):
             self.problems.append(f"an address {bare.split(':')[0][:20].lower()}: in {name!r} on <{tag}>")
-        elif tag not in ("a", "use", "textpath", "image", "lineargradient", "radialgradient", "pattern"):
-            if bare and not bare.startswith("#") and not _INERT_DATA.fullmatch(value):
-                self.problems.append(f"<{tag}> asks for {bare[:40]!r}")
+        elif tag not in _MAY_LINK and bare and not bare.startswith("#") and not _INERT_DATA.fullmatch(value):
+            self.problems.append(f"<{tag}> asks for {bare[:40]!r}")
 
     def _css(self, text: str) -> None:
         decoded = re.sub(r"\\([0-9a-fA-F]{1,6})\s?", lambda m: chr(min(int(m[1], 16), 0x10FFFF)), text)

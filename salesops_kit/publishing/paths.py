@@ -63,7 +63,7 @@ def scope_folder(name: str) -> str:
     while EMEA and emea are two, on file systems with and without case.
 
     >>> scope_folder("../../x"), scope_folder("company")
-    ('x-40ab40', 'company')
+    ('x-9cdf6a', 'company')
     """
     if name == COMPANY:
         return COMPANY

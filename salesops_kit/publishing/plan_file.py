@@ -160,12 +160,14 @@ def _unsafe(text: str, file: str) -> list[Problem]:
     depth = documents = 0
     try:
         for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-            row = event.start_mark.line + 1
+            row = event.start_mark.line + 1 if event.start_mark else None
             documents += isinstance(event, yaml.DocumentStartEvent)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 problems.append(Problem("anchors and aliases are refused", file=file, row=row))
             elif getattr(event, "tag", None):
-                problems.append(Problem("tags are refused", file=file, row=row, got=str(event.tag)))
+                problems.append(
+                    Problem("tags are refused", file=file, row=row, got=str(getattr(event, "tag", "")))
+                )
             if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 depth += 1
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):

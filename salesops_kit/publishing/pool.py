@@ -92,7 +92,10 @@ class Pool:
                     yield flight.index, _lost("failed", type(error).__name__, redact(str(error)))
             late = self._late(flights)
             for future in late:
-                yield flights.pop(future).index, _lost("timeout", "WorkerTimeout", "the worker did not answer")
+                yield (
+                    flights.pop(future).index,
+                    _lost("timeout", "WorkerTimeout", "the worker did not answer"),
+                )
             if is_broken or late:
                 yield from self._again(flights, waiting, is_broken=is_broken)
                 return

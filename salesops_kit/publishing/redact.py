@@ -19,7 +19,9 @@ _SECRET_NAME = re.compile(
 )
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]*:[^/\s]*@")
-_NAMED = re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)")
+_NAMED = re.compile(
+    r"(?i)\b(password|passwd|pwd|secret|token|api_?key)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)"
+)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -122,11 +121,14 @@ def run(
             started=now(),
             plan=loaded.file,
         )
-        batch.prepare(planned, force=force)
-        with _stop_on_signals(batch):
-            batch.run(jobs or loaded.plan.jobs, make_executor)
+        try:
+            batch.prepare(planned, force=force)
+            with _stop_on_signals(batch):
+                batch.run(jobs or loaded.plan.jobs, make_executor)
+        finally:
+            shutil.rmtree(reports_root / STAGING, ignore_errors=True)
         record = batch.close(now())
-        write_catalogs(reports_root, ledger.read_ledger(reports_root)[0])
+        write_catalogs(reports_root, ledger.read_ledger(reports_root)[0], locale=loaded.plan.locale)
     return RunResult(record.run, tuple(record.jobs), rows, tuple(notes), batch.is_stopped)
 
 
@@ -271,9 +273,7 @@ class _Batch:
     def _group(self, task: _Task) -> list[_Task]:
         """The reports of one template and quarter."""
         own = task.job
-        return [
-            t for t in self.tasks if (t.job.report, t.job.quarter) == (own.report, own.quarter)
-        ]
+        return [t for t in self.tasks if (t.job.report, t.job.quarter) == (own.report, own.quarter)]
 
     def _is_gated(self, group: Sequence[_Task]) -> bool:
         scopes = {task.job.scope for task in group if "team" in task.job.params}
@@ -317,7 +317,6 @@ class _Batch:
         shutil.rmtree(task.folder, ignore_errors=True)
 
     def _publish(self, task: _Task, manifest: Manifest) -> None:
-        began = time.monotonic()
         title = task.job.template.title
         try:
             entry = publish.commit(self.root, task.job.address, task.folder, manifest, title)
@@ -325,7 +324,7 @@ class _Batch:
             failure = Failure(name=type(error).__name__, message=redact(str(error)))
             self._fail(task, manifest.model_copy(update={"status": "failed", "error": failure}))
             return
-        self._enter(task, entry, time.monotonic() - began)
+        self._enter(task, entry)
 
     def _fail(self, task: _Task, manifest: Manifest) -> None:
         """Enter a failure, and mark the last good page as stale."""
@@ -348,7 +347,7 @@ class _Batch:
                 return
         self._enter(task, entry)
 
-    def _enter(self, task: _Task, entry: Entry, publish_seconds: float = 0.0) -> None:
+    def _enter(self, task: _Task, entry: Entry) -> None:
         task.entry = entry
         self.record = self.record.model_copy(update={"jobs": [*self.record.jobs, entry]})
         if task.must_run:
@@ -356,12 +355,11 @@ class _Batch:
         made = entry.manifest
         spent = made.timings
         detail = f"cell {made.error.cell}: {made.error.message}" if made.error else ""
-        seconds = spent.start + spent.cells + spent.render + publish_seconds
+        seconds = spent.start + spent.cells + spent.render + spent.publish
         self.progress.report(task.job.name, made.status, detail, seconds)
 
     def close(self, ended: dt.datetime) -> RunRecord:
-        """Write the run's final record and drop the staging folder."""
-        shutil.rmtree(self.root / STAGING, ignore_errors=True)
+        """Write the run's final record."""
         self.record = self.record.model_copy(
             update={
                 "status": "interrupted" if self.is_stopped else "complete",
@@ -382,7 +380,7 @@ def _stop_on_signals(batch: _Batch) -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         batch.is_stopped = True
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, stop)

@@ -95,7 +95,19 @@ def to_xlsx(
     names: set[str] = set()
     labels = [_("Headline"), _("Value"), _("Unit"), _("Low"), _("High"), _("Target"), _("Before")]
     labels += [_("As of"), _("Scope"), _("Definition"), _("Reason")]
-    fields = ["id", "value", "unit", "low", "high", "target", "prior", "as_of", "scope", "definition", "reason"]
+    fields = [
+        "id",
+        "value",
+        "unit",
+        "low",
+        "high",
+        "target",
+        "prior",
+        "as_of",
+        "scope",
+        "definition",
+        "reason",
+    ]
     rows = [[headline.get(field) for field in fields] for headline in headlines]
     _sheet(book, _sheet_name(_("Headlines"), names), [neutralised(label) for label in labels], rows, bold)
     for table in tables:

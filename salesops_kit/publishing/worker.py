@@ -29,7 +29,12 @@ from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.redact import leaked, redact
 from salesops_kit.publishing.render import render
 
-PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = "page.html", "notebook.ipynb", "tables.xlsx", "tables"
+PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = (
+    "page.html",
+    "notebook.ipynb",
+    "tables.xlsx",
+    "tables",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Outcome:
     files: tuple[PublishedFile, ...] = ()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The executed notebook may not be published."""
 
     def __init__(self, name: str, message: str) -> None:
@@ -108,7 +113,7 @@ def work(order: WorkOrder) -> Outcome:
     try:
         content = Path(order.template).read_bytes()
         if hashlib.sha256(content).hexdigest() != order.template_sha256:
-            raise _Refused("TemplateChanged", "the template was edited while the run was under way")
+            raise _RefusedError("TemplateChanged", "the template was edited while the run was under way")
         notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
         scratch = make_folder(folder, PurePosixPath("scratch"), private=True)
         execution = execute(
@@ -125,7 +130,7 @@ def work(order: WorkOrder) -> Outcome:
         began = time.monotonic()
         with use_locale(order.locale):
             return _bundle(order, execution, folder, began)
-    except _Refused as error:
+    except _RefusedError as error:
         return Outcome("failed", error.failure, _timings(execution, time.monotonic() - began))
     except Exception as error:
         failure = Failure(name=type(error).__name__, message=redact(str(error)))
@@ -142,7 +147,7 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     assert execution.notebook is not None
     wrong = outputs.malformed(execution.notebook)
     if wrong:
-        raise _Refused("MalformedOutput", "; ".join(wrong))
+        raise _RefusedError("MalformedOutput", "; ".join(wrong))
     headlines = outputs.typed(execution.notebook, outputs.HEADLINE)
     tables = outputs.typed(execution.notebook, outputs.TABLE)
     qualities = outputs.typed(execution.notebook, outputs.QUALITY)
@@ -171,12 +176,14 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     for name, content in contents.items():
         secrets = leaked(content.decode("utf-8", "ignore"))
         if secrets:
-            raise _Refused("SecretInReport", f"{name} holds the value of {', '.join(secrets)}")
+            raise _RefusedError("SecretInReport", f"{name} holds the value of {', '.join(secrets)}")
+    timings = _timings(execution, time.monotonic() - began)
+    began = time.monotonic()
     files = _write(folder, contents, private=order.is_private)
     write_file(folder / "stable.html", stable.encode("utf-8"), private=order.is_private)
     return Outcome(
         "success",
-        timings=_timings(execution, time.monotonic() - began),
+        timings=timings.model_copy(update={"publish": round(time.monotonic() - began, 3)}),
         headlines=tuple(headlines),
         quality=quality,
         files=files,
@@ -200,7 +207,7 @@ def _page(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str], 
     page = render(notebook, facts, locale=order.locale)
     wrong = page_problems(page, order.sentinel, allowed_links=order.allowed_links)
     if wrong:
-        raise _Refused("UnsafePage", "; ".join(wrong[:10]))
+        raise _RefusedError("UnsafePage", "; ".join(wrong[:10]))
     return page
 
 

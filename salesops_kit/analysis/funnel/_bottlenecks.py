@@ -10,7 +10,14 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.funnel._stages import HORIZON_DAYS, reference_number, stage_rates, with_reference
+from salesops_kit.analysis.funnel._stages import (
+    HORIZON_DAYS,
+    not_compared,
+    reference_number,
+    reference_window,
+    stage_rates,
+    with_reference,
+)
 from salesops_kit.analysis.funnel._transitions import MOVED_ON, count_transitions, window
 from salesops_kit.estimators.intervals import SIGNIFICANCE, benjamini_hochberg, deals_needed, two_sided_p
 from salesops_kit.language import _
@@ -76,7 +83,8 @@ def bottlenecks(
     """
     days = window(as_of, period, settings, trailing_quarters)
     counts = count_transitions(opportunity_states, stages, days, (), settings)
-    result = with_reference(stage_rates(counts, HORIZON_DAYS), MOVED_ON, reference, HORIZON_DAYS)
+    company = reference_window(reference, days, trailing_quarters, HORIZON_DAYS)
+    result = with_reference(stage_rates(counts, HORIZON_DAYS), MOVED_ON, company)
     result = result.rename(columns={f"{MOVED_ON}_low": "low", f"{MOVED_ON}_high": "high"})
     # The whole company is not a sample to compare with itself; rounding must not make it one.
     spread = result["difference_variance"].where(result["difference_variance"] > 1e-12)
@@ -86,7 +94,7 @@ def bottlenecks(
     needed = deals_needed(result[f"{MOVED_ON}_rate"], result["reference_rate"])
     result["deals_needed"] = np.where(result["p_value"].notna(), needed, np.nan)
     figures = [
-        ((reference or {}).get("stages") or {}).get(pipeline, {}).get(stage, {})
+        company.get(pipeline, {}).get(stage, {})
         for pipeline, stage in zip(result["pipeline"], result["stage"], strict=True)
     ]
     result["best_rate"] = [reference_number(figure, "best_moved_on") for figure in figures]
@@ -99,13 +107,15 @@ def bottlenecks(
     result = result.sort_values(
         ["revenue_lost", "pipeline", "stage_position"], ascending=[False, True, True], ignore_index=True
     )[_RESULT]
-    result.attrs["notes"] = _notes(result, reference)
+    result.attrs["notes"] = _notes(result, reference, compared=bool(company))
     return result
 
 
-def _notes(result: pd.DataFrame, reference: Mapping[str, Any] | None) -> list[str]:
+def _notes(result: pd.DataFrame, reference: Mapping[str, Any] | None, *, compared: bool) -> list[str]:
     if not reference:
         return [_("Without the company's figures no stage can be compared.")]
+    if not compared:
+        return [not_compared()]
     if result["p_value"].notna().any() and not result["evidence"].any():
         return [_("No evidence of a difference from the company in any stage.")]
     return []

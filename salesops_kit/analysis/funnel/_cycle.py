@@ -25,6 +25,7 @@ from salesops_kit.estimators.dimensions import (
     parse_by,
     sort_groups,
 )
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.estimators.intervals import median_interval, z_value
 from salesops_kit.estimators.states import days_between, is_open, is_true, observation
 from salesops_kit.language import _, ngettext
@@ -140,16 +141,12 @@ def cycle(
 def _ages(seen: ir.Table, dimensions: Sequence[Dimension], settings: Settings) -> pd.DataFrame:
     keys = [dimension.column_in_rows for dimension in dimensions]
     won = seen.is_event & is_true(seen.next_is_won)
-    entries = seen.group_by([*keys, "entry_age"]).aggregate(entered=seen.count()).execute()
-    exits = (
-        seen.group_by([*keys, "exit_age"])
-        .aggregate(
-            left=seen.count(), events=seen.is_event.sum(), won=won.sum(), lost=(seen.is_event & ~won).sum()
-        )
-        .execute()
+    entries = seen.group_by([*keys, "entry_age"]).aggregate(entered=seen.count())
+    exits = seen.group_by([*keys, "exit_age"]).aggregate(
+        left=seen.count(), events=seen.is_event.sum(), won=won.sum(), lost=(seen.is_event & ~won).sum()
     )
     parts = [
-        label_groups(part.rename(columns={name: "age"}), dimensions, settings)
+        label_groups(fetch(part).rename(columns={name: "age"}), dimensions, settings)
         for part, name in ((entries, "entry_age"), (exits, "exit_age"))
     ]
     return add_counts(parts, ENDS, [dimension.name for dimension in dimensions])
@@ -189,7 +186,7 @@ def _plain(closed: ir.Table, dimensions: Sequence[Dimension], settings: Settings
     length = ibis.greatest(days_between(closed.close_date, closed.created_date), 0)
     length = ibis.cases((closed.close_date.notnull() & closed.created_date.notnull(), length))
     lengths = closed.mutate(length=length).group_by([*keys, "outcome", "length"])
-    frame = label_groups(lengths.aggregate(deals=lambda t: t.count()).execute(), dimensions, settings)
+    frame = label_groups(fetch(lengths.aggregate(deals=lambda t: t.count())), dimensions, settings)
     unknown = int(frame.loc[frame["length"].isna(), "deals"].sum())
     frame = frame[frame["length"].notna()]
     names = [dimension.name for dimension in dimensions]

@@ -13,6 +13,7 @@ import pandas as pd
 from salesops_kit.analysis.funnel._outcomes import excluded_reasons, qualified_positions
 from salesops_kit.analysis.funnel._win_rate import closed_counts
 from salesops_kit.estimators.dimensions import join_dimensions
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
 from salesops_kit.estimators.states import days_between, falls_in, is_open, is_true, known_states
 from salesops_kit.language import _
@@ -174,11 +175,11 @@ def _figures(
     closed = join_dimensions(due, (), tables, columns)
     rate = closed_counts(closed, reasons, qualified_positions(stages, settings), ()).iloc[0]
     won = closed.filter(is_true(closed.is_won))
-    bookings = won.aggregate(amount=won.amount.sum(), deals=won.count()).execute().iloc[0]
+    bookings = fetch(won.aggregate(amount=won.amount.sum(), deals=won.count())).iloc[0]
     ahead = known.filter(is_open(known))
     if period is not None:
         ahead = ahead.filter(is_true(ahead.close_date >= ibis.literal(period.start)))
-    pipeline = ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count()).execute().iloc[0]
+    pipeline = fetch(ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count())).iloc[0]
     closed_deals = int(rate["won"] + rate["lost"])
     low, high = wilson(rate["won"], closed_deals)
     lengths = _lengths(won) if has_created else np.array([], dtype=float)
@@ -198,7 +199,7 @@ def _figures(
 def _lengths(won: ir.Table) -> np.ndarray:
     dated = won.filter(won.close_date.notnull() & won.created_date.notnull())
     length = ibis.greatest(days_between(dated.close_date, dated.created_date), 0)
-    counts = dated.select(length=length).group_by("length").aggregate(deals=lambda t: t.count()).execute()
+    counts = fetch(dated.select(length=length).group_by("length").aggregate(deals=lambda t: t.count()))
     return np.repeat(counts["length"].to_numpy(float), counts["deals"].to_numpy(int))
 
 

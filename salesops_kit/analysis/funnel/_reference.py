@@ -15,7 +15,6 @@ from salesops_kit.analysis.funnel._transitions import (
     MOVED_ON,
     StageCounts,
     count_transitions,
-    open_stages,
     window,
 )
 from salesops_kit.analysis.funnel._win_rate import closed_counts
@@ -29,6 +28,8 @@ from salesops_kit.settings import NO_TEAM, Settings
 
 # A team with fewer deals in a stage says too little to be a mark for the others.
 FEWEST_FOR_BEST = 10
+# The windows that teams are compared over: the period itself, and the year that ends with it.
+TRAILING_QUARTERS = (0, 4)
 
 
 @reference
@@ -45,7 +46,8 @@ def company_reference(
 
     ``teams``: teams that closed a deal or had one in a stage. ``win_rate``: ``won``, ``lost``, ``rate``
     and ``prior_strength`` (beta-binomial over teams). ``mean_won_amount``. ``horizon_days``.
-    ``stages``: per pipeline and stage ``at_risk``, ``next`` and ``moved_on`` (share within the horizon)
+    ``stages``: for the period (``"0"``) and the four quarters that end with it (``"4"``) the ``first_day``
+    and ``last_day`` as ordinal numbers and ``figures``: per pipeline and stage ``at_risk``, ``next`` and ``moved_on`` (share within the horizon)
     with ``_variance`` and ``_strength``, ``best_moved_on`` (the highest rate that is credible: the
     largest lower limit among teams with at least 10 deals, not below the company's own rate) and
     ``downstream_win_rate`` (won among closed deals that got past the stage). Unknown figures are None.
@@ -63,11 +65,19 @@ def company_reference(
 
     dimension = Dimension("team", "opportunity_states", "team", column_in_rows="dimension_0")
     rows = join_dimensions(opportunity_states, [dimension], tables)
-    team_counts = count_transitions(rows, stages, window(as_of, period, settings, 0), [dimension], settings)
-    has_closed = by_team.index[(by_team["won"] + by_team["lost"]) > 0]
-    seen = (set(team_counts.totals["team"]) | set(has_closed)) - {NO_TEAM}
+    listed: dict[str, Any] = {}
+    seen = set(by_team.index[(by_team["won"] + by_team["lost"]) > 0])
+    for quarters in TRAILING_QUARTERS:
+        days = window(as_of, period, settings, quarters)
+        counts = count_transitions(rows, stages, days, [dimension], settings)
+        seen |= set(counts.totals["team"])
+        listed[str(quarters)] = {
+            "first_day": None if days.start is None else days.start.toordinal(),
+            "last_day": days.last.toordinal(),
+            "figures": _stage_figures(counts, sums),
+        }
     return {
-        "teams": len(seen),
+        "teams": len(seen - {NO_TEAM}),
         "win_rate": {
             "won": won,
             "lost": lost,
@@ -76,13 +86,11 @@ def company_reference(
         },
         "mean_won_amount": _plain(ratio(sums["won_amount"].sum(), sums["won_with_amount"].sum())),
         "horizon_days": HORIZON_DAYS,
-        "stages": _stage_figures(team_counts, open_stages(stages), sums),
+        "stages": listed,
     }
 
 
-def _stage_figures(
-    team_counts: StageCounts, listed: pd.DataFrame, closed: pd.DataFrame
-) -> dict[str, dict[str, Any]]:
+def _stage_figures(team_counts: StageCounts, closed: pd.DataFrame) -> dict[str, dict[str, Any]]:
     by_team = stage_rates(team_counts, HORIZON_DAYS)
     company = stage_rates(_without_team(team_counts), HORIZON_DAYS)
     figures: dict[str, dict[str, Any]] = {}

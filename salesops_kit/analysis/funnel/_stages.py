@@ -15,6 +15,7 @@ from salesops_kit.analysis.funnel._transitions import (
     MOVED_ON,
     STAGE_KEYS,
     StageCounts,
+    Window,
     count_transitions,
     open_stages,
     window,
@@ -103,7 +104,8 @@ def conversion(
     the company; ``evidence`` says that they do not hold zero.
     ``observed_days`` is the highest age seen: beyond it nothing is known.
 
-    A stage nobody was in has missing rates. Without a reference (or with one for another horizon) the
+    A stage nobody was in has missing rates. Without a reference over the same days and horizon (it
+    holds the period and the four quarters that end with it) the
     columns that need it are missing, and ``evidence`` is false.
     """
     tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
@@ -112,11 +114,14 @@ def conversion(
     days = window(as_of, period, settings, trailing_quarters)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     result = _all_stages(stage_rates(counts, horizon_days), open_stages(stages), counts.keys)
-    result = with_reference(result, "next", reference, horizon_days)
+    company = reference_window(reference, days, trailing_quarters, horizon_days)
+    result = with_reference(result, "next", company)
     result["evidence"] = (result["difference_low"] > 0) | (result["difference_high"] < 0)
     names = [dimension.name for dimension in dimensions]
     result = sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, *_CONVERSION]]
-    result.attrs["notes"] = _conversion_notes(result, horizon_days, reference)
+    result.attrs["notes"] = _conversion_notes(result, horizon_days, compared=bool(company))
+    if reference and not company:
+        result.attrs["notes"].append(not_compared())
     result.attrs["horizon_days"] = horizon_days
     return result
 
@@ -141,19 +146,34 @@ def stage_rates(counts: StageCounts, horizon_days: int) -> pd.DataFrame:
     return result
 
 
-def with_reference(
-    rates: pd.DataFrame, cause: str, reference: Mapping[str, Any] | None, horizon_days: int
-) -> pd.DataFrame:
+def reference_window(
+    reference: Mapping[str, Any] | None, days: Window, trailing_quarters: int, horizon_days: int
+) -> Mapping[str, Any]:
+    """The company's stage figures over exactly these days and this horizon; empty where it has none.
+
+    Figures over other days are no measure: a whole company would differ from itself.
+    """
+    figures = ((reference or {}).get("stages") or {}).get(str(trailing_quarters)) or {}
+    first_day = None if days.start is None else days.start.toordinal()
+    known = (figures.get("first_day"), figures.get("last_day"), (reference or {}).get("horizon_days"))
+    return figures["figures"] if figures and known == (first_day, days.last.toordinal(), horizon_days) else {}
+
+
+def not_compared() -> str:
+    """The note that says why no stage is compared with the company."""
+    return _("The company's figures cover other days or another horizon, so that nothing is compared.")
+
+
+def with_reference(rates: pd.DataFrame, cause: str, company: Mapping[str, Any]) -> pd.DataFrame:
     """Adds the company's rate, the shrunk rate and the difference with its limits and variance.
 
     The company holds the group, so with ``w`` the group's share of the company's deals the variance of
-    the difference is ``(1 - 2w) x group's + company's``: zero when the group is the whole company.
+    the difference is ``(1 - 2w) x group's + company's``: zero when the group is the whole company,
+    which is not shrunk towards itself either.
     """
     result = rates.copy()
-    known = (reference or {}).get("stages") or {}
-    if (reference or {}).get("horizon_days") != horizon_days:
-        known = {}
-    figures = [known.get(p, {}).get(s, {}) for p, s in zip(result["pipeline"], result["stage"], strict=True)]
+    places = zip(result["pipeline"], result["stage"], strict=True)
+    figures = [company.get(pipeline, {}).get(stage, {}) for pipeline, stage in places]
 
     def column(name: str) -> np.ndarray:
         values = [figure.get(name) for figure in figures]
@@ -168,7 +188,7 @@ def with_reference(
     result["difference_low"] = result["difference"] - z_value() * np.sqrt(spread)
     result["difference_high"] = result["difference"] + z_value() * np.sqrt(spread)
     deals = np.where(variance > 0, ratio(rate * (1 - rate), variance), result["at_risk"])
-    strengths = column(f"{cause}_strength")
+    strengths = np.where(share < 1, column(f"{cause}_strength"), np.nan)
     shrunk = [
         shrink(r * n, n, Prior(mean, strength))
         for r, n, mean, strength in zip(rate, deals, result["reference_rate"], strengths, strict=True)
@@ -212,9 +232,7 @@ def _all_stages(rates: pd.DataFrame, listed: pd.DataFrame, keys: Sequence[str]) 
     )
 
 
-def _conversion_notes(
-    result: pd.DataFrame, horizon_days: int, reference: Mapping[str, Any] | None
-) -> list[str]:
+def _conversion_notes(result: pd.DataFrame, horizon_days: int, *, compared: bool) -> list[str]:
     notes = []
     young = int((result["observed_days"] < horizon_days).sum())
     if young:
@@ -224,10 +242,7 @@ def _conversion_notes(
             young,
         )
         notes.append(text.format(count=young, days=horizon_days))
-    if reference and reference.get("horizon_days") != horizon_days:
-        text = _("The company's rates are known for {days} days only, so that nothing is compared.")
-        notes.append(text.format(days=reference.get("horizon_days")))
-    elif reference and not result["evidence"].any():
+    if compared and not result["evidence"].any():
         notes.append(_("No evidence of a difference from the company in any stage."))
     return notes
 

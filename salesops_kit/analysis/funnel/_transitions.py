@@ -13,6 +13,7 @@ import pandas as pd
 
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.estimators.states import is_open, observation
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings
@@ -58,7 +59,7 @@ class StageCounts:
 def open_stages(stages: ir.Table) -> pd.DataFrame:
     """The open stages of each pipeline in order, each with ``following``, the next open position."""
     columns = ["pipeline", "stage", "position", "is_closed"]
-    frame = stages.select(*columns).execute()
+    frame = fetch(stages.select(*columns))
     is_closed = frame["is_closed"].fillna(value=False).astype(bool)
     frame = frame[~is_closed].sort_values(["pipeline", "position"], ignore_index=True)
     frame["following"] = frame.groupby("pipeline")["position"].shift(-1).astype(float)
@@ -113,7 +114,7 @@ def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:
         entrants=starts_run.sum(),
         at_risk=(starts_run | under_way | taken_over).sum(),
     )
-    return counts.execute().rename(columns={"entry_age": "age"})
+    return fetch(counts).rename(columns={"entry_age": "age"})
 
 
 def _exits(seen: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
@@ -127,7 +128,7 @@ def _exits(seen: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
             still_open=lambda t: t.is_still_so.sum(),
         )
     )
-    return counts.execute().rename(columns={"exit_age": "age"})
+    return fetch(counts).rename(columns={"exit_age": "age"})
 
 
 def classify(exits: pd.DataFrame, following: pd.Series) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.errors import InputError, Problem, SalesOpsError
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.estimators.states import falls_in, is_open, is_true
 from salesops_kit.language import ngettext
 from salesops_kit.periods import Period
@@ -69,10 +70,10 @@ def waterfall(
     when ``start`` is no date or comes after ``as_of``.
     """
     first = _first_day(start, as_of, period, settings)
-    lines = _lines(_flows(_stays(opportunity_states, first, as_of, period))).execute().iloc[0]
+    lines = fetch(_lines(_flows(_stays(opportunity_states, first, as_of, period)))).iloc[0]
     amounts = {step: _decimal(lines[f"{step}_amount"]) for step in STEPS}
     deals = {step: 0 if pd.isna(lines[f"{step}_deals"]) else int(lines[f"{step}_deals"]) for step in STEPS}
-    _reconcile(amounts, deals)
+    _reconcile(amounts, deals, broken=0 if pd.isna(lines["broken"]) else int(lines["broken"]))
     result = pd.DataFrame(
         {
             "step": list(STEPS),
@@ -173,6 +174,9 @@ def _stays(states: ir.Table, first: dt.date, as_of: dt.date, period: Period | No
         e_due=flag(last_row & rows.is_due),
         was_open=flag(rows.is_open),
         is_moved=flag(last_row & rows.is_transferred_out),
+        is_broken=(first_row.cast("int64").sum() != 1)
+        | (last_row.cast("int64").sum() != 1)
+        | flag((rows.kind == "opening") & (rows.stay != 1)),
     )
 
 
@@ -213,20 +217,27 @@ def _flows(stays: ir.Table) -> ir.Table:
     return stays.select(
         **{step: ibis.cases((condition, value)) for step, (condition, value) in lines.items()},
         is_unknown=is_unknown,
+        is_broken=stays.is_broken,
     )
 
 
 def _lines(flows: ir.Table) -> ir.Table:
     sums = {f"{step}_amount": flows[step].sum() for step in STEPS}
     counts = {f"{step}_deals": flows[step].count() for step in STEPS}
-    return flows.aggregate(**sums, **counts, unknown_amount=flows.is_unknown.sum())
+    return flows.aggregate(
+        **sums, **counts, unknown_amount=flows.is_unknown.sum(), broken=flows.is_broken.sum()
+    )
 
 
 def _decimal(value: object) -> Decimal:
     return Decimal(0) if value is None or value != value else Decimal(str(value))
 
 
-def _reconcile(amounts: dict[str, Decimal], deals: dict[str, int]) -> None:
+def _reconcile(amounts: dict[str, Decimal], deals: dict[str, int], broken: int) -> None:
+    """Raises unless every stay is one unbroken chain of states and the lines add up."""
+    advice = "A deal's states overlap or leave a gap; run `salesops check` on the data."
+    if broken:
+        raise SalesOpsError(f"the waterfall cannot follow {broken} deals from opening to closing. {advice}")
     moved = sum((amounts[step] for step in STEPS if step not in _NOT_MOVES), Decimal(0))
     counted = sum(
         -deals[step] if step in _LEAVING else deals[step]
@@ -237,6 +248,5 @@ def _reconcile(amounts: dict[str, Decimal], deals: dict[str, int]) -> None:
         raise SalesOpsError(
             f"the waterfall does not reconcile: opening {amounts['opening']} ({deals['opening']} deals) and"
             f" moves {moved} ({counted} deals) do not give closing {amounts['closing']}"
-            f" ({deals['closing']} deals)."
-            " A deal's states overlap or leave a gap; run `salesops check` on the data."
+            f" ({deals['closing']} deals). {advice}"
         )

@@ -20,6 +20,7 @@ from salesops_kit.analysis.funnel._outcomes import (
 )
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.engine import fetch
 from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
 from salesops_kit.estimators.shrinkage import Prior, estimate_prior, shrink
 from salesops_kit.estimators.states import falls_in, known_states
@@ -135,7 +136,7 @@ def _sums(rows: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
         sums[f"{name}_square"] = (amount * amount).sum(where=rows.outcome == name)
     sums["unknown_amount"] = (is_counted & rows.amount.isnull()).sum()
     grouped = rows.group_by(list(keys)).aggregate(**sums) if keys else rows.aggregate(**sums)
-    frame = grouped.execute()
+    frame = fetch(grouped)
     frame[_SUMS] = frame[_SUMS].astype("float64").fillna(0.0)
     return frame.astype(dict.fromkeys([*_COUNTS, "unknown_amount"], "int64"))
 
@@ -161,7 +162,8 @@ def _rates(groups: pd.DataFrame, variant: Variant, reference: Mapping[str, Any] 
 
 def _prior(successes: np.ndarray, size: np.ndarray, reference: Mapping[str, Any] | None) -> Prior:
     known = (reference or {}).get("win_rate") or {}
-    if known.get("rate") is not None and known.get("prior_strength") is not None:
+    is_whole_company = len(size) == 1 and size.sum() >= known.get("won", 0) + known.get("lost", 0)
+    if known.get("rate") is not None and not is_whole_company:
         return Prior(float(known["rate"]), float(known["prior_strength"]))
     if (size > 0).sum() < 2:
         # One group cannot be pulled towards itself: that would count its deals twice.
@@ -232,6 +234,6 @@ def closed_counts(
         "won_with_amount": (won & counted.amount.notnull()).sum(),
         "won_amount": counted.amount.sum(where=won),
     }
-    frame = (counted.group_by(list(keys)).aggregate(**sums) if keys else counted.aggregate(**sums)).execute()
+    frame = fetch(counted.group_by(list(keys)).aggregate(**sums) if keys else counted.aggregate(**sums))
     frame["won_amount"] = frame["won_amount"].astype("float64").fillna(0.0)
     return frame.fillna({"won": 0, "lost": 0, "won_with_amount": 0})

@@ -35,7 +35,7 @@ def _choose(per_account: Ints, wanted: int) -> Ints | None:
     head = int(np.searchsorted(reached, wanted, side="right"))
     missing = wanted - (int(reached[head - 1]) if head else 0)
     singles = head + np.flatnonzero(per_account[head:] == 1)
-    if head == len(per_account) and missing or len(singles) < missing:
+    if (head == len(per_account) and missing) or len(singles) < missing:
         return None
     return np.concatenate([np.arange(head), singles[:missing]])
 
@@ -57,7 +57,11 @@ def _cut(block: Block, seen: np.ndarray, chosen: Ints) -> Block:
     paths = block.paths
     visit = new_deal[paths.deal] >= 0
     cut_paths = Paths(
-        new_deal[paths.deal[visit]], paths.stage[visit], paths.tick[visit], paths.outcome[kept], paths.closed[kept]
+        new_deal[paths.deal[visit]],
+        paths.stage[visit],
+        paths.tick[visit],
+        paths.outcome[kept],
+        paths.closed[kept],
     )
     terms = {}
     if block.terms:

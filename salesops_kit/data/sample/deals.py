@@ -35,14 +35,13 @@ from salesops_kit.data.sample.write import (
     Output,
     coded,
     dates,
+    fixed,
     flags,
     instants,
     keys,
     money,
     nulls,
-    number,
     wholes,
-    words,
 )
 
 Mask = NDArray[np.bool_]
@@ -50,7 +49,15 @@ Mask = NDArray[np.bool_]
 SOURCES = ["Website", "Event", "Partner", "Outbound", "Referral", "Paid Search"]
 SOURCE_WEIGHTS = (0.28, 0.14, 0.12, 0.24, 0.10, 0.12)
 PARTNERS = ["Northbridge Alliance", "Kelpie Consulting", "Orison Systems"]
-LOSS_REASONS = ["price", "no decision", "competitor", "missing feature", "timing", "duplicate", "entered in error"]
+LOSS_REASONS = [
+    "price",
+    "no decision",
+    "competitor",
+    "missing feature",
+    "timing",
+    "duplicate",
+    "entered in error",
+]
 LOSS_WEIGHTS = (0.24, 0.26, 0.22, 0.12, 0.10, 0.035, 0.025)
 COMPETITORS = ["Vantorix", "Bluepeak", "Hexalia"]
 NEXT_STEPS = ["Send proposal", "Book a demo", "Call the sponsor", "Security review", "Agree the terms"]
@@ -76,6 +83,7 @@ class Deals:
     owner: Ints
     is_deleted: Mask
     last_tick: Ints
+    lead_source: Ints
     changes: Changes
 
     @property
@@ -119,6 +127,7 @@ def make_deals(block: Block, first: int, world: World, draws: Draws) -> Deals:
         owner=changes.owner[last],
         is_deleted=changes.is_deleted[last],
         last_tick=changes.tick[last],
+        lead_source=draws.pick(count, SOURCE_WEIGHTS),
         changes=changes,
     )
 
@@ -131,20 +140,16 @@ def _category(stage: Ints, mood: NDArray[np.float64]) -> Ints:
     return np.where(cautious, usual - 1, np.where(bold, 1, usual))
 
 
-def write_deals(output: Output, deals: Deals, names: pa.Array, team: Ints, world: World, draws: Draws) -> pa.Table:
-    """Write history, lines and splits, and return the opportunities (dirt goes in before writing)."""
+def deal_tables(deals: Deals, names: pa.Array, world: World, draws: Draws) -> tuple[pa.Table, pa.Table]:
+    """The opportunities and their history; dirt goes in before they are written."""
     mood = draws.uniform(len(deals.number))
-    _write_history(output, deals, mood)
-    _write_lines(output, deals, draws)
-    _write_splits(output, deals, team, world, draws)
-    return _opportunities(deals, mood, names, world, draws)
+    return _opportunities(deals, mood, names, world, draws), _history(deals, mood)
 
 
-def _write_history(output: Output, deals: Deals, mood: NDArray[np.float64]) -> None:
+def _history(deals: Deals, mood: NDArray[np.float64]) -> pa.Table:
     changes = deals.changes
     count = len(changes.deal)
-    output.write(
-        "opportunity_history",
+    return pa.table(
         {
             "opportunity_id": opportunity_keys(deals.number[changes.deal]),
             "changed_at": instants(instant_from_ticks(changes.tick)),
@@ -169,7 +174,7 @@ def _opportunities(
     known = deals.amount != NO_AMOUNT
     recurring = np.maximum(deals.amount - deals.services, 0)
     is_open = (deals.stage < OPEN_STAGES) & ~deals.is_deleted
-    lead_source = draws.pick(count, SOURCE_WEIGHTS)
+    lead_source = deals.lead_source
     partner = np.where(lead_source == 2, draws.whole(count, 0, len(PARTNERS)), -1)
     motion = np.where(lead_source == 2, 2, np.where(lead_source == 3, 1, 0))
     reason = np.where(deals.stage == LOST, draws.pick(count, LOSS_WEIGHTS), -1)
@@ -204,7 +209,7 @@ def _opportunities(
         "term_months": wholes(deals.term),
         "currency": coded(deals.currency, CURRENCIES),
         "is_tax_included": flags(np.zeros(count, dtype=bool)),
-        "probability": number(np.array(STAGE_PROBABILITY)[deals.stage], 2),
+        "probability": fixed(np.array(STAGE_PROBABILITY)[deals.stage], 2),
         "forecast_category": coded(_category(deals.stage, mood), CATEGORIES),
         "next_step": coded(step, NEXT_STEPS),
         "next_step_date": dates(step_day),
@@ -219,7 +224,7 @@ def _opportunities(
     return pa.table(columns)
 
 
-def _write_lines(output: Output, deals: Deals, draws: Draws) -> None:
+def write_lines(output: Output, deals: Deals, draws: Draws) -> None:
     """One product line, and one of services where the deal has them; they sum to the amount."""
     known = deals.amount != NO_AMOUNT
     both = np.flatnonzero(known & (deals.services > 0))
@@ -238,15 +243,15 @@ def _write_lines(output: Output, deals: Deals, draws: Draws) -> None:
         {
             "opportunity_id": opportunity_keys(deals.number[place]),
             "product_id": coded(product, PRODUCT_IDS),
-            "quantity": number(quantity, 0),
+            "quantity": fixed(quantity, 0),
             "list_price": money(price),
-            "discount": number(1 - amount / (price * quantity), 4),
+            "discount": fixed(1 - amount / (price * quantity), 4),
             "amount": money(amount),
         },
     )
 
 
-def _write_splits(output: Output, deals: Deals, team: Ints, world: World, draws: Draws) -> None:
+def write_splits(output: Output, deals: Deals, team: Ints, world: World, draws: Draws) -> Ints:
     """Shares of revenue that sum to 1 for one closed deal in twelve, overlays for one in thirty."""
     count = len(deals.number)
     closed = (deals.stage >= OPEN_STAGES) & ~deals.is_deleted & (deals.type != RENEWAL)
@@ -274,9 +279,8 @@ def _write_splits(output: Output, deals: Deals, team: Ints, world: World, draws:
         {
             "opportunity_id": opportunity_keys(deals.number[deal[order]]),
             "owner_id": owner_keys(owner[order]),
-            "share": number(share[order] / 100, 2),
+            "share": fixed(share[order] / 100, 2),
             "kind": coded(kind[order], ["revenue", "overlay"]),
         },
     )
-
-
+    return deals.number[shared[(way == 2) & ~clash]]

@@ -65,7 +65,9 @@ class _Parts:
     ) -> None:
         fields = (stage, amount, close_day, owner)
         size = len(deal)
-        self._parts.append((deal, tick, *(np.broadcast_to(np.asarray(f, dtype=np.int64), (size,)) for f in fields)))
+        self._parts.append(
+            (deal, tick, *(np.broadcast_to(np.asarray(f, dtype=np.int64), (size,)) for f in fields))
+        )
 
     def columns(self) -> list[Ints]:
         return [np.concatenate(column) for column in zip(*self._parts, strict=True)]
@@ -111,7 +113,9 @@ def build(block: Block, amount: Ints, world: World, draws: Draws) -> Changes:
     return Changes(deal, tick, stage, _carry(value), close_day, _carry(holder), removed)
 
 
-def _visits(parts: _Parts, block: Block, first_amount: Ints, expected: Ints, owner: Ints, amount: Ints) -> None:
+def _visits(
+    parts: _Parts, block: Block, first_amount: Ints, expected: Ints, owner: Ints, amount: Ints
+) -> None:
     """Stage changes; the first of a deal sets every field, a closing one settles the amount."""
     paths = block.paths
     opens = paths.tick == block.deals["start"][paths.deal]

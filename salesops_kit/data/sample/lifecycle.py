@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from salesops_kit.data.sample.draws import Draws, Floats, Ints
 from salesops_kit.data.sample.paths import Paths, hasten, join, renewal_paths, sales_paths
-from salesops_kit.data.sample.planted import Truths
 from salesops_kit.data.sample.timeline import (
     TICKS,
     day_from_month,
@@ -190,6 +189,7 @@ class Lifecycle:
             last=last,
             churned=churns,
             falls=falls,
+            fresh=state["fresh"][account],
             early=leaves_early,
             notice_day=np.where(churns, notice_day, -1),
             renewal=deal,

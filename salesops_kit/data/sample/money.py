@@ -17,7 +17,7 @@ from salesops_kit.data.sample.timeline import (
     quarter_start,
 )
 from salesops_kit.data.sample.world import CURRENCIES, World, owner_keys
-from salesops_kit.data.sample.write import Output, coded, dates, flags, money, number, words
+from salesops_kit.data.sample.write import Output, coded, dates, fixed, flags, money, words
 
 FIRST_RATE_YEAR = 2024
 PLAN_RATES = {  # USD for one unit, in ten-thousandths, by fiscal year from FY2024
@@ -28,6 +28,7 @@ BASE_SCALE = 10_000
 FIRST_REPORTED_QUARTER = "2025-Q1"
 TEAM_QUOTA_SHARE = 0.92
 ROUND_QUOTA = 5_000
+WEEKS = 14
 
 
 def plan_rates(quarters: Ints, currency: Ints) -> Ints:
@@ -49,13 +50,11 @@ class Totals:
         self.world = world
         start = np.array([day_number(world.truths.first_day), world.end_day])
         self.first_quarter, self.last_quarter = (int(q) for q in quarter_from_day(start))
-        self.first_week = int(start[0]) // 7
         self.quarters = np.arange(self.first_quarter, self.last_quarter + 2)
-        weeks = int(start[1]) // 7 - self.first_week + 2
         people = len(world.reps)
         self.by_owner = np.zeros((people, len(self.quarters)), dtype=np.int64)
         self.by_team = np.zeros((len(world.teams), len(self.quarters)), dtype=np.int64)
-        self.by_week = np.zeros((people, weeks), dtype=np.int64)
+        self.by_week = np.zeros((people, len(self.quarters), WEEKS), dtype=np.int64)
 
     def add(self, deals: Deals) -> None:
         """Count a block's won deals at their closing date, in base currency."""
@@ -64,7 +63,8 @@ class Totals:
         value = base_amount(deals.amount[won], deals.currency[won], day)
         quarter = quarter_from_day(day) - self.first_quarter
         np.add.at(self.by_owner, (owner, quarter), value)
-        np.add.at(self.by_week, (owner, day // 7 - self.first_week), value)
+        week = np.minimum((day - quarter_start(quarter + self.first_quarter)) // 7, WEEKS - 1)
+        np.add.at(self.by_week, (owner, quarter, week), value)
         team = self.world.team_on(owner, day)
         np.add.at(self.by_team, (team[team >= 0], quarter[team >= 0]), value[team >= 0])
 
@@ -105,7 +105,7 @@ def write_rates(output: Output, world: World, draws: Draws) -> None:
             "quote": words([quote[place] for place in order]),
             "month": dates(day_from_month(np.concatenate(month)[order])),
             "kind": words([kind[place] for place in order]),
-            "rate": number(np.concatenate(rate)[order] / 1e6, 6),
+            "rate": fixed(np.concatenate(rate)[order] / 1e6, 6),
         },
     )
 
@@ -191,7 +191,9 @@ def write_spend(output: Output, totals: Totals, draws: Draws) -> None:
     teams = len(world.teams)
     level = totals.by_team.sum(axis=1) / BASE_SCALE / len(months)
     kinds = [("marketing", False, 0.10), ("marketing", True, 0.14), ("sales", False, 0.34)]
-    month, team, kind = (grid.ravel() for grid in np.meshgrid(months, np.arange(teams), np.arange(3), indexing="ij"))
+    month, team, kind = (
+        grid.ravel() for grid in np.meshgrid(months, np.arange(teams), np.arange(3), indexing="ij")
+    )
     share = np.array([kind[2] for kind in kinds])[kind]
     amount = np.rint(level[team] * share * (1 + 0.12 * draws.normal(len(team)))).astype(np.int64)
     output.write(
@@ -212,8 +214,8 @@ def control_totals(totals: Totals) -> dict[str, int]:
     booked = totals.by_owner.sum(axis=0)
     return {
         quarter_label(quarter): int(booked[place])
-        for place, quarter in enumerate(totals.quarters)
-        if FIRST_REPORTED_QUARTER <= quarter_label(quarter) and quarter <= totals.last_quarter
+        for place, quarter in enumerate(totals.quarters.tolist())
+        if quarter_label(quarter) >= FIRST_REPORTED_QUARTER and quarter <= totals.last_quarter
     }
 
 
@@ -226,8 +228,6 @@ def write_control_totals(output: Output, totals: Totals) -> None:
             "source": words(["crm dashboard"] * len(figures)),
             "period": words(list(figures)),
             "measure": words(["bookings"] * len(figures)),
-            "value": number(np.array(list(figures.values()), dtype=np.float64) / BASE_SCALE, 4),
+            "value": fixed(np.array(list(figures.values()), dtype=np.float64) / BASE_SCALE, 4),
         },
     )
-
-

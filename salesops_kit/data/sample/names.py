@@ -9,34 +9,216 @@ from numpy.typing import NDArray
 
 LATIN, CHINESE, KOREAN = 0, 1, 2
 
-_HEADS = (
-    "Aldermoor Brightquay Calverton Dunnevale Eastmarrow Fennbrook Glasswick Harrowmere Inverlake Jorvanta "
-    "Kestrelby Lornfield Marlowick Northquarry Ostrava-Lind Pellucora Quillhaven Ravensholt Silverthorpe "
-    "Tarnbeck Umberline Velloria Westerquill Xandrel Yarrowgate Zephyrine Ambercross Birchwane Corvalune "
-    "Driftmoor Elmsworth Foxhollow Greywater Hollisend Ironvale Juniperra Kaldera Lumenfall Mistral-Ode Novagrove"
-).split()
-_TRADES = (
-    "Logistics Foods Analytics Robotics Materials Energy Textiles Diagnostics Packaging Instruments Freight "
-    "Software Ceramics Optics Marine Polymers Metals Networks Pharma Interiors Aerospace Printing Seeds Motors "
-    "Cycles Labs"
-).split()
-_CHINESE_HEADS = "澜岳 恒沐 青祺 拓远辰 云栖禾 瑞砚 锦澄 浩屿 明漾 博岚 嘉穗 启衡".split()
-_CHINESE_TRADES = "物流 精密机械 数据科技 新材料 食品 医疗器械 能源 纺织 光电 软件".split()
-_KOREAN_HEADS = (
-    "가람누리 다온새빛 마루결 바론샘 나래울 해솔빛 미르온 초롱담 이든마루 늘찬 새론벗 아라찬".split()
-)
-_KOREAN_TRADES = "물류 정밀 데이터 소재 식품 의료기기 에너지 섬유 광학 소프트웨어".split()
-_FIRST = (
-    "Ada Bram Carla Dario Elin Farid Greta Hugo Ines Jonas Kira Liam Mona Nils Olga Paolo Quinn Rosa Sven Tara "
-    "Umar Vera Wout Xenia Yara Zeno Amara Boris Chloe Denis Emiko Felix Gita Haruto Ivana Jihoon Kenji Lena "
-    "Minjun Nadia Oscar"
-).split()
-_LAST = (
-    "Abelard Brandvik Castellan Drumond Eklund Ferrante Gallowhill Hartwell Ibarrola Janssonne Kowalder Lindqvist "
-    "Marchetto Nakagiri Okonjo Petrovan Quesnel Rautio Sandoval Takemoto Ullmann Varga Westergren Yamorita "
-    "Zelenko Ashdown Belmonte Corwin Dahlgren Espino Falkner Grunwald Hayworth Iwasaka Jurgens Kimura Lavoie "
-    "Moreau Novak Osterman Pemberton Ruzicka Salvador"
-).split()
+_HEADS = [
+    "Aldermoor",
+    "Brightquay",
+    "Calverton",
+    "Dunnevale",
+    "Eastmarrow",
+    "Fennbrook",
+    "Glasswick",
+    "Harrowmere",
+    "Inverlake",
+    "Jorvanta",
+    "Kestrelby",
+    "Lornfield",
+    "Marlowick",
+    "Northquarry",
+    "Ostrava-Lind",
+    "Pellucora",
+    "Quillhaven",
+    "Ravensholt",
+    "Silverthorpe",
+    "Tarnbeck",
+    "Umberline",
+    "Velloria",
+    "Westerquill",
+    "Xandrel",
+    "Yarrowgate",
+    "Zephyrine",
+    "Ambercross",
+    "Birchwane",
+    "Corvalune",
+    "Driftmoor",
+    "Elmsworth",
+    "Foxhollow",
+    "Greywater",
+    "Hollisend",
+    "Ironvale",
+    "Juniperra",
+    "Kaldera",
+    "Lumenfall",
+    "Mistral-Ode",
+    "Novagrove",
+]
+_TRADES = [
+    "Logistics",
+    "Foods",
+    "Analytics",
+    "Robotics",
+    "Materials",
+    "Energy",
+    "Textiles",
+    "Diagnostics",
+    "Packaging",
+    "Instruments",
+    "Freight",
+    "Software",
+    "Ceramics",
+    "Optics",
+    "Marine",
+    "Polymers",
+    "Metals",
+    "Networks",
+    "Pharma",
+    "Interiors",
+    "Aerospace",
+    "Printing",
+    "Seeds",
+    "Motors",
+    "Cycles",
+    "Labs",
+]
+_CHINESE_HEADS = [
+    "澜岳",
+    "恒沐",
+    "青祺",
+    "拓远辰",
+    "云栖禾",
+    "瑞砚",
+    "锦澄",
+    "浩屿",
+    "明漾",
+    "博岚",
+    "嘉穗",
+    "启衡",
+]
+_CHINESE_TRADES = [
+    "物流",
+    "精密机械",
+    "数据科技",
+    "新材料",
+    "食品",
+    "医疗器械",
+    "能源",
+    "纺织",
+    "光电",
+    "软件",
+]
+_KOREAN_HEADS = [
+    "가람누리",
+    "다온새빛",
+    "마루결",
+    "바론샘",
+    "나래울",
+    "해솔빛",
+    "미르온",
+    "초롱담",
+    "이든마루",
+    "늘찬",
+    "새론벗",
+    "아라찬",
+]
+_KOREAN_TRADES = [
+    "물류",
+    "정밀",
+    "데이터",
+    "소재",
+    "식품",
+    "의료기기",
+    "에너지",
+    "섬유",
+    "광학",
+    "소프트웨어",
+]
+_FIRST = [
+    "Ada",
+    "Bram",
+    "Carla",
+    "Dario",
+    "Elin",
+    "Farid",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jonas",
+    "Kira",
+    "Liam",
+    "Mona",
+    "Nils",
+    "Olga",
+    "Paolo",
+    "Quinn",
+    "Rosa",
+    "Sven",
+    "Tara",
+    "Umar",
+    "Vera",
+    "Wout",
+    "Xenia",
+    "Yara",
+    "Zeno",
+    "Amara",
+    "Boris",
+    "Chloe",
+    "Denis",
+    "Emiko",
+    "Felix",
+    "Gita",
+    "Haruto",
+    "Ivana",
+    "Jihoon",
+    "Kenji",
+    "Lena",
+    "Minjun",
+    "Nadia",
+    "Oscar",
+]
+_LAST = [
+    "Abelard",
+    "Brandvik",
+    "Castellan",
+    "Drumond",
+    "Eklund",
+    "Ferrante",
+    "Gallowhill",
+    "Hartwell",
+    "Ibarrola",
+    "Janssonne",
+    "Kowalder",
+    "Lindqvist",
+    "Marchetto",
+    "Nakagiri",
+    "Okonjo",
+    "Petrovan",
+    "Quesnel",
+    "Rautio",
+    "Sandoval",
+    "Takemoto",
+    "Ullmann",
+    "Varga",
+    "Westergren",
+    "Yamorita",
+    "Zelenko",
+    "Ashdown",
+    "Belmonte",
+    "Corwin",
+    "Dahlgren",
+    "Espino",
+    "Falkner",
+    "Grunwald",
+    "Hayworth",
+    "Iwasaka",
+    "Jurgens",
+    "Kimura",
+    "Lavoie",
+    "Moreau",
+    "Novak",
+    "Osterman",
+    "Pemberton",
+    "Ruzicka",
+    "Salvador",
+]
 
 CAMPAIGNS = [
     "spring-webinar",

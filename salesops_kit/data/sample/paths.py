@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 LAST_OPEN = OPEN_STAGES - 1
 SHORTEST_VISIT = TICKS // 60
 MOST_VISITS = 24
-OPEN, DELETED = -1, -2
+DELETED = -2
 
 
 @dataclass
@@ -103,9 +103,8 @@ def sales_paths(
         active = active[goes_on]
     entered.append((active, np.full(len(active), LOST), tick + TICKS))
     outcome[active], closed[active] = LOST, tick + TICKS
-    return Paths(
-        *(np.concatenate(parts) for parts in zip(*entered, strict=True)), outcome=outcome, closed=closed
-    )
+    deal, visited, ticks = (np.concatenate(parts) for parts in zip(*entered, strict=True))
+    return Paths(deal, visited, ticks, outcome, closed)
 
 
 def renewal_paths(start: Ints, deadline: Ints, won: Mask, draws: Draws) -> Paths:

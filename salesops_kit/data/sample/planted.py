@@ -100,6 +100,7 @@ class Ledger:
 
     dirty: list[DirtyRow] = field(default_factory=list)
     cases: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
 
     def as_record(self, truths: Truths) -> dict[str, Any]:
@@ -107,6 +108,7 @@ class Ledger:
         return {
             "truths": truths.as_record(),
             "special_pay_cases": self.cases,
+            "team_moves": self.moves,
             "measured": self.measured,
             "dirty_rows": [asdict(row) for row in self.dirty],
         }

@@ -71,7 +71,7 @@ def _utc_offsets() -> tuple[int, Ints]:
 def instant(days: Ints, seconds: Ints) -> Ints:
     """UTC seconds since 1970 of a local day and second of day."""
     first, offsets = _utc_offsets()
-    return days * DAY_SECONDS + seconds + offsets[days - first]
+    return days * DAY_SECONDS + seconds + offsets[np.clip(days - first, 0, len(offsets) - 1)]
 
 
 def instant_from_ticks(ticks: Ints) -> Ints:

@@ -12,7 +12,7 @@ from salesops_kit.data.sample.draws import Draws, Ints
 from salesops_kit.data.sample.names import person_names
 from salesops_kit.data.sample.planted import Truths
 from salesops_kit.data.sample.timeline import day_number, day_of
-from salesops_kit.data.sample.write import Output, coded, dates, flags, keys, money, number, wholes, words
+from salesops_kit.data.sample.write import Output, coded, dates, fixed, flags, keys, money, wholes, words
 
 PIPELINE = "Sales"
 STAGES = ["Prospecting", "Qualification", "Solution", "Proposal", "Negotiation", "Closed Won", "Closed Lost"]
@@ -154,9 +154,9 @@ class World:
         self.cases["mid_period_transfer"] = max(moved, key=lambda n: moved[n][0][0])
         for number, rep in enumerate(self.reps):
             start, team = rep.hired, rep.team
-            for day, target in moved.get(number, []):
-                rep.stays.append((team, start, day))
-                start, team = day, target
+            for moved_on, next_team in moved.get(number, []):
+                rep.stays.append((team, start, moved_on))
+                start, team = moved_on, next_team
             rep.stays.append((team, start, rep.left))
 
     def _promote_leaders(self, draws: Draws) -> None:
@@ -191,7 +191,8 @@ class World:
         self.membership = np.full((len(self.reps), len(self.epochs)), -1, dtype=np.int64)
         for number, rep in enumerate(self.reps):
             for team, start, stop in rep.stays:
-                self.membership[number, np.searchsorted(self.epochs, start) : np.searchsorted(self.epochs, stop)] = team
+                low, high = np.searchsorted(self.epochs, (start, stop))
+                self.membership[number, low:high] = team
         self.pool_size = np.array([[len(pool) for pool in team] for team in members], dtype=np.int64)
         self.pool = np.full((len(self.teams), len(self.epochs), widest), -1, dtype=np.int64)
         for team, pools in enumerate(members):
@@ -233,13 +234,15 @@ class World:
                 "position": wholes(np.array(order) + 1),
                 "is_closed": flags(np.array(order) >= OPEN_STAGES),
                 "is_won": flags(np.array(order) == WON),
-                "default_probability": number(np.array(STAGE_PROBABILITY)[order], 2),
+                "default_probability": fixed(np.array(STAGE_PROBABILITY)[order], 2),
                 "forecast_category": words([STAGE_CATEGORY[place] for place in order]),
             },
         )
-        rows = [(team.name, team.parent, team.region) for team in self.teams]
+        rows: list[tuple[str, str | None, str | None]] = [
+            (team.name, team.parent, team.region) for team in self.teams
+        ]
         rows += [("Americas", None, "AMER"), ("International", None, None)]
-        rows.sort()
+        rows.sort(key=lambda row: row[0])
         output.write(
             "teams",
             {

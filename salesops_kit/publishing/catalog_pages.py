@@ -1,0 +1,265 @@
+"""The catalogs: static index pages of all reports, rebuilt from the manifests at every run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from salesops_kit.language import _, ngettext, use_locale
+from salesops_kit.publishing import files
+from salesops_kit.publishing.ledger import BAD, GOOD, Entry, Ledger, latest
+from salesops_kit.publishing.paths import CATALOG, Address, check_inside, relative_link
+from salesops_kit.publishing.worker import NOTEBOOK_FILE, PAGE_FILE, WORKBOOK_FILE
+from salesops_kit.settings import COMPANY
+
+FOLDER = Path(__file__).parent / "catalog"
+SHOWN_HEADLINES = 3
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link of a card."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One line of a report's history; ``href`` is empty when nothing was published."""
+
+    run: str
+    status: str
+    as_of: str
+    reason: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One report of one scope and quarter, as the catalog shows it."""
+
+    title: str
+    report: str
+    scope: str
+    scope_name: str
+    quarter: str
+    quarter_name: str
+    status: str
+    as_of: str
+    page: str
+    links: tuple[Link, ...]
+    headlines: tuple[tuple[str, str, str], ...]
+    error_cell: int | None
+    error: str
+    good_run: str
+    anchor: str
+    previous: str
+    history: tuple[PastRun, ...]
+
+
+def write_catalogs(root: Path, ledger: Ledger, *, locale: str = "en") -> None:
+    """Write reports/index.html, and the index of each team's and each person's own folder.
+
+    The leaders' catalog holds what is for leaders and for teams; private reports stand only in the
+    index of their own folder.
+    """
+    by_address = latest(ledger.entries())
+    shared = {a: entries for a, entries in by_address.items() if a.audience != "private"}
+    _write(root, PurePosixPath(CATALOG), shared, locale, private=False)
+    own: dict[tuple[str, str], dict[Address, list[Entry]]] = {}
+    for address, entries in by_address.items():
+        if address.audience != "leaders":
+            own.setdefault((address.audience, address.scope), {})[address] = entries
+    for (audience, scope), entries_of in own.items():
+        private = audience == "private"
+        files.make_folder(root, PurePosixPath(audience, scope), private=private)
+        _write(root, PurePosixPath(audience, scope, CATALOG), entries_of, locale, private=private)
+
+
+def _write(
+    root: Path,
+    page: PurePosixPath,
+    by_address: Mapping[Address, Sequence[Entry]],
+    locale: str,
+    *,
+    private: bool,
+) -> None:
+    check_inside(root, page)
+    with use_locale(locale):
+        text = catalog_page(by_address, page, locale=locale)
+    files.replace_file(root / page, text.encode("utf-8"), private=private)
+
+
+def catalog_page(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> str:
+    """The catalog of some reports as it stands at ``page``, in the current language.
+
+    The only script is the page's own, allowed by its hash, and it only hides and shows what is there.
+    """
+    made = cards(by_address, page, locale=locale)
+    script = (FOLDER / "catalog.js").read_text(encoding="utf-8")
+    script_hash = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    runs = [entry.manifest.run for entries in by_address.values() for entry in entries]
+    facts = {
+        "lang": locale.replace("_", "-"),
+        "script": script,
+        "script_hash": script_hash,
+        "style": (FOLDER / "catalog.css").read_text(encoding="utf-8"),
+        "groups": _groups(made),
+        "quarters": _choices((card.quarter, card.quarter_name) for card in made),
+        "teams": _choices((card.scope, card.scope_name) for card in made),
+        "reports": _choices((card.report, card.title) for card in made),
+        "statuses": [(name, status_text(name)) for name in (GOOD, *BAD)],
+        "status_text": status_text,
+        "counted": ngettext("{n} report", "{n} reports", len(made)).format(n=len(made)),
+        "last_run": max(runs, key=lambda run: int(run.partition("-")[0]), default=""),
+        "_": _,
+    }
+    return str(_environment().get_template("index.html.j2").render(facts))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def status_text(status: str) -> str:
+    """A status as readers see it."""
+    texts = {
+        "success": _("Published"),
+        "failed": _("Failed"),
+        "timeout": _("Timed out"),
+        "killed": _("Killed"),
+    }
+    return texts.get(status, status)
+
+
+def _choices(pairs: Any) -> list[tuple[str, str]]:
+    return sorted(dict(pairs).items(), key=lambda pair: (pair[0] != COMPANY, pair[1].casefold()))
+
+
+def _groups(made: Sequence[Card]) -> list[tuple[str, list[Card]]]:
+    grouped: dict[str, list[Card]] = {}
+    for card in made:
+        grouped.setdefault(card.quarter_name, []).append(card)
+    return list(grouped.items())
+
+
+def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> list[Card]:
+    """A card for each address, the newest quarter first, the company before its teams."""
+    quarters: dict[tuple[str, str, str], list[str]] = {}
+    for address in by_address:
+        quarters.setdefault((address.audience, address.scope, address.report), []).append(address.quarter)
+    made = []
+    for address, entries in by_address.items():
+        earlier = [
+            quarter
+            for quarter in quarters[address.audience, address.scope, address.report]
+            if quarter < address.quarter
+        ]
+        made.append(_card(address, entries, page, max(earlier, default=""), locale))
+    made.sort(key=lambda card: (card.scope != COMPANY, card.scope_name.casefold(), card.title))
+    return sorted(made, key=lambda card: card.quarter, reverse=True)
+
+
+def _card(address: Address, entries: Sequence[Entry], page: PurePosixPath, earlier: str, locale: str) -> Card:
+    tried = [entry for entry in entries if entry.manifest.status != "skipped"] or list(entries)
+    newest = tried[-1]
+    good = next((entry for entry in reversed(tried) if entry.manifest.status == GOOD), None)
+    failed = newest.manifest.status in BAD
+    error = newest.manifest.error if failed else None
+    return Card(
+        title=newest.title,
+        report=address.report,
+        scope=address.scope,
+        scope_name=_("Company") if address.scope == COMPANY else newest.manifest.scope,
+        quarter=address.quarter,
+        quarter_name=newest.manifest.quarter or _("All time"),
+        status=newest.manifest.status,
+        as_of=(good or newest).manifest.as_of,
+        page=relative_link(address.stable, page) if good else "",
+        links=tuple(_links(good, page)) if good else (),
+        headlines=tuple(_headlines(good, locale)) if good else (),
+        error_cell=error.cell if error else None,
+        error=f"{error.name}: {error.message}" if error else "",
+        good_run=good.manifest.run if good and failed else "",
+        anchor=_anchor(address.quarter, address),
+        previous=_anchor(earlier, address) if earlier else "",
+        history=tuple(_history(entries, page)),
+    )
+
+
+def _anchor(quarter: str, address: Address) -> str:
+    """The id of a card, which is also what the script reads from the address."""
+    return f"quarter={quarter}&team={address.scope}&report={address.report}"
+
+
+def _links(good: Entry, page: PurePosixPath) -> list[Link]:
+    assert good.bundle is not None
+    names = {item.path for item in good.manifest.files}
+    bundle = PurePosixPath(good.bundle)
+    wanted = [(NOTEBOOK_FILE, _("Notebook")), (WORKBOOK_FILE, _("Excel"))]
+    return [Link(text, relative_link(bundle / name, page)) for name, text in wanted if name in names]
+
+
+def _history(entries: Sequence[Entry], page: PurePosixPath) -> list[PastRun]:
+    return [
+        PastRun(
+            run=entry.manifest.run,
+            status=status_text(entry.manifest.status),
+            as_of=entry.manifest.as_of,
+            reason=entry.manifest.reason,
+            href=relative_link(PurePosixPath(entry.bundle) / PAGE_FILE, page) if entry.bundle else "",
+        )
+        for entry in reversed(entries)
+        if entry.manifest.status != "skipped"
+    ]
+
+
+def _headlines(good: Entry, locale: str) -> list[tuple[str, str, str]]:
+    """The first headlines as name, formatted value and definition."""
+    return [
+        (
+            str(headline.get("id", "")).replace("_", " "),
+            format_value(headline, locale),
+            str(headline.get("definition") or ""),
+        )
+        for headline in good.manifest.headlines[:SHOWN_HEADLINES]
+    ]
+
+
+def format_value(headline: Mapping[str, Any], locale: str) -> str:
+    """A headline's number with its unit in a locale; ``n/a`` and the reason when there is none.
+
+    >>> format_value({"value": 0.25, "kind": "rate", "unit": "rate"}, "en")
+    '25.0%'
+    """
+    from babel.core import Locale, UnknownLocaleError
+    from babel.numbers import format_compact_currency, format_decimal, format_percent
+
+    try:
+        known = Locale.parse(locale.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        known = Locale.parse("en")
+    value, unit = headline.get("value"), str(headline.get("unit") or "")
+    if value is None:
+        why = headline.get("reason")
+        return f"{_('n/a')} ({why})" if why else _("n/a")
+    if headline.get("kind") == "rate" or unit == "rate":
+        return str(format_percent(value, format="0.0%", locale=known))
+    if len(unit) == 3 and unit.isascii() and unit.isupper():
+        return str(format_compact_currency(value, unit, locale=known, fraction_digits=1))
+    return f"{format_decimal(value, format='#,##0.#', locale=known)} {unit}".strip()

@@ -1,0 +1,310 @@
+"""The one thing that a template opens: its scope's rows, tables, headlines, figures, and the end mark."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import publish_display_data
+
+from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_quarter
+from salesops_kit.data import engine, scope
+from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+from salesops_kit.data.dataset import Rows, open_rows, open_snapshot, team_tree
+from salesops_kit.data.slices import open_slice
+from salesops_kit.display import figure as figures
+from salesops_kit.display import formats, tables
+from salesops_kit.errors import InputError, NotAvailableError, Problem
+from salesops_kit.language import _, ngettext
+from salesops_kit.periods import Period
+from salesops_kit.registry import find_table
+from salesops_kit.settings import COMPANY
+
+CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
+HEADLINE = "application/vnd.salesops.headline.v1+json"
+TABLE = "application/vnd.salesops.table.v1+json"
+QUALITY = "application/vnd.salesops.quality.v1+json"
+SENTINEL = "application/vnd.salesops.sentinel.v1+json"
+DIGITS = 6
+MOST_EXPORTED_ROWS = 100_000
+
+
+def open_workbook(
+    *, team: str = COMPANY, quarter: str = "", as_of: str = "", data: str = "sample"
+) -> Workbook:
+    """Open a dataset for one scope, quarter and cut-off date.
+
+    ``team``: a team, a parent team, or ``company`` for all. ``quarter``: a fiscal quarter such as
+    ``2027-Q3``; empty is all history. ``as_of``: an ISO date, everything known at its end counts;
+    empty is the earlier of the quarter's end and the data's. ``data``: a dataset's name or folder.
+
+    Under the kit's driver the rows are the slice that the driver cut for these parameters; elsewhere
+    the same slice is cut here. Raises :class:`InputError` with every wrong parameter.
+    """
+    given = {"team": team, "quarter": quarter, "as_of": as_of, "data": data}
+    problems = [
+        Problem(
+            "expected text",
+            column=name,
+            got=repr(value),
+            next_step=f"At the terminal of papermill give it with -r {name} VALUE, which keeps it text.",
+        )
+        for name, value in given.items()
+        if not isinstance(value, str)
+    ]
+    if problems:
+        raise InputError(problems)
+    context = _driver_context(given)
+    if context is not None:
+        rows = open_slice(Path(context["slice"]))
+        reference: Mapping[str, Any] = context["reference"]
+        period = resolve_quarter_in_slice(rows, quarter)
+    else:
+        whole = open_rows(open_snapshot(data))
+        tree = team_tree(whole)
+        members = tree.members(team)
+        rows = whole if members is None else scope.cut(whole, members)
+        period = resolve_quarter(whole, quarter)
+        day = resolve_as_of(whole, as_of, period)
+        reference = _LazyReference(Calculator(whole, day, period), len(members) if members else 0)
+    calculator = Calculator(rows, resolve_as_of(rows, as_of, period), period, reference)
+    return Workbook(calculator, team=team, sentinel=context["sentinel"] if context else "")
+
+
+def resolve_quarter_in_slice(rows: Rows, quarter: str) -> Period | None:
+    """The period of a quarter that the driver has checked already (a team may have no row in it)."""
+    return rows.settings.fiscal.quarter(quarter) if quarter else None
+
+
+def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
+    """What the driver prepared for this kernel; None outside of it.
+
+    Parameters that differ from the prepared ones are refused: the slice would not be theirs.
+    """
+    file = os.environ.get(CONTEXT_VARIABLE)
+    if not file:
+        return None
+    context: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    wrong = [
+        Problem("differs from what the run prepared", column=name, expected=str(prepared), got=given[name])
+        for name, prepared in context["params"].items()
+        if name in given and given[name] != prepared
+    ]
+    if wrong:
+        raise InputError(wrong)
+    return context
+
+
+class _LazyReference(Mapping[str, Any]):
+    """Company-wide figures, computed when an analysis first asks for them."""
+
+    def __init__(self, company: Calculator, members: int) -> None:
+        self._company, self._members = company, members
+        self._figures: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._figures is None:
+            self._figures = reference_for(self._company.references(), self._members)
+        return self._figures
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Workbook:
+    """The rows of one scope and what a template does with them."""
+
+    def __init__(self, calculator: Calculator, *, team: str, sentinel: str = "") -> None:
+        self._calculator = calculator
+        self._sentinel = sentinel
+        self.team = team
+
+    @property
+    def rows(self) -> Rows:
+        """The scope's own slice of every canonical table."""
+        return self._calculator.rows
+
+    @property
+    def reference(self) -> Mapping[str, Any]:
+        """Company-wide figures by analysis: plain numbers, to which three other teams contributed."""
+        return self._calculator.reference or {}
+
+    @property
+    def as_of(self) -> dt.date:
+        """The cut-off date in force: everything known at its end counts."""
+        return self._calculator.as_of
+
+    @property
+    def period(self) -> Period | None:
+        """The fiscal quarter; None for all history."""
+        return self._calculator.period
+
+    def table(self, name: str, **options: Any) -> pd.DataFrame:
+        """One table of an analysis, as ``salesops show`` gives it.
+
+        Where the dataset lacks what the analysis needs, an empty frame whose
+        ``attrs["unavailable"]`` says why; a figure or table of it then shows that sentence.
+        """
+        try:
+            frame = self._calculator.table(name, **options)
+        except NotAvailableError as error:
+            frame = pd.DataFrame()
+            frame.attrs["unavailable"] = str(error)
+        frame.attrs |= {"table": name, "options": options, "currency": self.rows.settings.base_currency}
+        return frame
+
+    def note(self) -> None:
+        """Show what the data lacks and excludes, and the cut-off date."""
+        aside, flagged = self._exclusion_counts()
+        notes = [_("As of {day}.").format(day=formats.date(self.as_of))]
+        amount = float(aside["amount"].abs().sum()) if len(aside) else 0.0
+        if len(aside):
+            text = ngettext(
+                "{n} record was set aside because it breaks the data's contract.",
+                "{n} records were set aside because they break the data's contract.",
+                len(aside),
+            )
+            notes.append(text.format(n=formats.count(len(aside))))
+        if flagged:
+            kinds = "; ".join(f"{_(what)} ({formats.count(n)})" for what, n in flagged[:4])
+            notes.append(_("Kept, with a flag: {kinds}.").format(kinds=kinds))
+        notes += [_(text) for text in self.rows.notes]
+        quality = {"problems": len(aside) + sum(n for _what, n in flagged), "excluded_rows": len(aside),
+                   "excluded_amount": _rounded(amount), "notes": notes}  # fmt: skip
+        publish_display_data(
+            {"text/plain": "\n".join(notes), "text/html": figures.notes_html(notes), QUALITY: quality}
+        )
+
+    def _exclusion_counts(self) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
+        table = self.rows.table(EXCLUSIONS)
+        aside = engine.collect(
+            table.filter(table.action == SET_ASIDE).select("source_file", "source_row", "amount")
+        )
+        counts = table.filter(table.action != SET_ASIDE).group_by("problem").aggregate(n=table.count())
+        flagged = engine.collect(counts).sort_values(["n", "problem"], ascending=[False, True])
+        return aside.drop_duplicates(["source_file", "source_row"]), list(
+            flagged.itertuples(index=False, name=None)
+        )
+
+    def exclusions(self) -> None:
+        """Show every kind of excluded or flagged row, with where to find the first."""
+        table = self.rows.table(EXCLUSIONS)
+        grouped = table.group_by("table_name", "problem", "column_name", "action").aggregate(
+            rows=table.count(), first_file=table.source_file.min(), first_row=table.source_row.min()
+        )
+        frame = engine.collect(grouped).sort_values(
+            ["action", "table_name", "problem"], ascending=[False, True, True]
+        )
+        frame.attrs["table"] = "data.exclusions"
+        self.show(frame, lambda _frame: _("What is excluded or flagged"))
+
+    def headlines(self, name: str) -> pd.DataFrame:
+        """Show a table of headlines as cards and emit each as a typed output."""
+        frame = self.table(name)
+        for row in frame.to_dict("records"):
+            payload = {key: _rounded(value) for key, value in row.items()}
+            payload |= {"as_of": self.as_of.isoformat(), "scope": self.team}
+            text = f"{row['id']}: {payload['value']}"
+            publish_display_data({"text/plain": text, HEADLINE: payload})
+        publish_display_data(
+            {
+                "text/plain": _("Headlines"),
+                "text/html": figures.headlines_html(frame, currency=frame.attrs["currency"]),
+            }
+        )
+        return frame
+
+    def figure(
+        self,
+        frame: pd.DataFrame,
+        chart: Callable[[pd.DataFrame], Any],
+        message: Callable[[pd.DataFrame], str],
+    ) -> None:
+        """Show a chart of a table, captioned with its message, with its data one click away."""
+        if self._shown_as_missing(frame):
+            return
+        sentence = message(frame)
+        html = figures.figure_html(
+            chart(frame), message=sentence, alt=sentence, frame=frame, units=self._units(frame)
+        )
+        publish_display_data({"text/plain": sentence, "text/html": html, TABLE: self._typed(frame, sentence)})
+
+    def show(self, frame: pd.DataFrame, message: Callable[[pd.DataFrame], str]) -> None:
+        """Show a table under its message."""
+        if self._shown_as_missing(frame):
+            return
+        sentence = message(frame)
+        html = tables.frame_html(
+            frame, caption=sentence, units=self._units(frame), currency=self.rows.settings.base_currency
+        )
+        publish_display_data({"text/plain": sentence, "text/html": html, TABLE: self._typed(frame, sentence)})
+
+    def close(self) -> None:
+        """Say where the numbers come from and mark that the last cell was reached."""
+        period = self.period.label if self.period else _("all history")
+        text = _("Snapshot {digest}, {period}, as of {day}.").format(
+            digest=self.rows.digest[:12], period=period, day=formats.date(self.as_of)
+        )
+        html = figures.notes_html([text])
+        publish_display_data(
+            {
+                "text/plain": f"{text} {self._sentinel}".strip(),
+                "text/html": html,
+                SENTINEL: {"sentinel": self._sentinel},
+            }
+        )
+
+    def _shown_as_missing(self, frame: pd.DataFrame) -> bool:
+        reason = frame.attrs.get("unavailable") or (
+            _("No deal falls under this question.") if frame.empty else ""
+        )
+        if reason:
+            publish_display_data({"text/plain": reason, "text/html": figures.notes_html([reason])})
+        return bool(reason)
+
+    def _units(self, frame: pd.DataFrame) -> Mapping[str, str]:
+        name = str(frame.attrs.get("table", ""))
+        try:
+            return find_table(name).units
+        except InputError:
+            return {}
+
+    def _typed(self, frame: pd.DataFrame, title: str) -> dict[str, Any]:
+        units = self._units(frame)
+        options = frame.attrs.get("options", {})
+        suffix = "".join(f" {name}={value}" for name, value in options.items())
+        return {
+            "id": f"{frame.attrs.get('table', 'table')}{suffix}",
+            "title": title,
+            "columns": [
+                {"name": name, "label": tables.label(name), "unit": units.get(name, "")} for name in frame
+            ],
+            "rows": [
+                [_rounded(value) for value in row]
+                for row in frame.head(MOST_EXPORTED_ROWS).itertuples(index=False)
+            ],
+            "truncated": max(0, len(frame) - MOST_EXPORTED_ROWS),
+            "as_of": self.as_of.isoformat(),
+            "scope": self.team,
+            "notes": list(frame.attrs.get("notes", [])),
+        }
+
+
+def _rounded(value: Any) -> Any:
+    """A value as JSON holds it, numbers to 6 digits after the point."""
+    held = plain(value)
+    return round(held, DIGITS) if isinstance(held, float) else held
