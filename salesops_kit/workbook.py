@@ -19,6 +19,7 @@ from salesops_kit.data.dataset import Rows, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import open_slice
 from salesops_kit.display import figure as figures
 from salesops_kit.display import formats, tables
+from salesops_kit.display.narrative import Exhibit
 from salesops_kit.errors import InputError, NotAvailableError, Problem
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
@@ -194,23 +195,26 @@ class Workbook:
         aside = engine.collect(
             table.filter(table.action == SET_ASIDE).select("source_file", "source_row", "amount")
         )
-        counts = table.filter(table.action != SET_ASIDE).group_by("problem").aggregate(n=table.count())
+        kept = table.filter(table.action != SET_ASIDE)
+        counts = kept.group_by("problem").aggregate(n=kept.count())
         flagged = engine.collect(counts).sort_values(["n", "problem"], ascending=[False, True])
         return aside.drop_duplicates(["source_file", "source_row"]), list(
             flagged.itertuples(index=False, name=None)
         )
 
-    def exclusions(self) -> None:
-        """Show every kind of excluded or flagged row, with where to find the first."""
+    def exclusions(self) -> pd.DataFrame:
+        """Every kind of excluded or flagged row of the scope: table, problem, column, what is done,
+        rows, and the file and row of the first."""
         table = self.rows.table(EXCLUSIONS)
         grouped = table.group_by("table_name", "problem", "column_name", "action").aggregate(
             rows=table.count(), first_file=table.source_file.min(), first_row=table.source_row.min()
         )
-        frame = engine.collect(grouped).sort_values(
-            ["action", "table_name", "problem"], ascending=[False, True, True]
+        frame = engine.collect(grouped)
+        frame = frame.sort_values(
+            ["action", "table_name", "problem"], ascending=[False, True, True], ignore_index=True
         )
         frame.attrs["table"] = "data.exclusions"
-        self.show(frame, lambda _frame: _("What is excluded or flagged"))
+        return frame
 
     def headlines(self, name: str) -> pd.DataFrame:
         """Show a table of headlines as cards and emit each as a typed output."""
@@ -228,30 +232,34 @@ class Workbook:
         )
         return frame
 
-    def figure(
-        self,
-        frame: pd.DataFrame,
-        chart: Callable[[pd.DataFrame], Any],
-        message: Callable[[pd.DataFrame], str],
-    ) -> None:
-        """Show a chart of a table, captioned with its message, with its data one click away."""
-        if self._shown_as_missing(frame):
-            return
-        sentence = message(frame)
-        html = figures.figure_html(
-            chart(frame), message=sentence, alt=sentence, frame=frame, units=self._units(frame)
-        )
-        publish_display_data({"text/plain": sentence, "text/html": html, TABLE: self._typed(frame, sentence)})
+    def show(self, frame: pd.DataFrame, story: Callable[[pd.DataFrame], Exhibit]) -> None:
+        """Show what a story says of a table: its picture with the data one click away, or the table.
 
-    def show(self, frame: pd.DataFrame, message: Callable[[pd.DataFrame], str]) -> None:
-        """Show a table under its message."""
-        if self._shown_as_missing(frame):
-            return
-        sentence = message(frame)
-        html = tables.frame_html(
-            frame, caption=sentence, units=self._units(frame), currency=self.rows.settings.base_currency
+        Where the table is not available or has no row, the reason is shown instead.
+        """
+        reason = frame.attrs.get("unavailable") or (
+            _("No deal falls under this question.") if frame.empty else ""
         )
-        publish_display_data({"text/plain": sentence, "text/html": html, TABLE: self._typed(frame, sentence)})
+        if reason:
+            publish_display_data({"text/plain": reason, "text/html": figures.notes_html([reason])})
+            return
+        exhibit = story(frame)
+        looks: dict[str, Any] = {
+            "units": self._units(frame),
+            "currency": self.rows.settings.base_currency,
+            "columns": exhibit.columns,
+            "notes": frame.attrs.get("notes", []),
+        }
+        if exhibit.figure is not None:
+            alternative = exhibit.alternative or exhibit.message
+            html = figures.figure_html(
+                exhibit.figure, message=exhibit.message, alternative=alternative, frame=frame, **looks
+            )
+        else:
+            html = tables.frame_html(frame, caption=exhibit.message, **looks)
+        publish_display_data(
+            {"text/plain": exhibit.message, "text/html": html, TABLE: self._typed(frame, exhibit.message)}
+        )
 
     def close(self) -> None:
         """Say where the numbers come from and mark that the last cell was reached."""
@@ -267,14 +275,6 @@ class Workbook:
                 SENTINEL: {"sentinel": self._sentinel},
             }
         )
-
-    def _shown_as_missing(self, frame: pd.DataFrame) -> bool:
-        reason = frame.attrs.get("unavailable") or (
-            _("No deal falls under this question.") if frame.empty else ""
-        )
-        if reason:
-            publish_display_data({"text/plain": reason, "text/html": figures.notes_html([reason])})
-        return bool(reason)
 
     def _units(self, frame: pd.DataFrame) -> Mapping[str, str]:
         name = str(frame.attrs.get("table", ""))

@@ -53,6 +53,7 @@ GAPLESS_SCHEMA = {
     "to_at": "timestamp('UTC')",
 }
 CREATED, TRANSFERRED, CONTINUED = "created", "transferred", "continued"
+_DIGITS = 9
 _EVER, _NEVER = dt.date(1900, 1, 1), dt.date(2262, 1, 1)
 
 
@@ -120,48 +121,43 @@ def _with_stage(history: ibis.Table, deals: ibis.Table, stages: ibis.Table) -> i
 def _closing_owner(events: ibis.Table) -> ibis.Table:
     """Each event's end, and for closed states the owner and the instant of the closing."""
     ordered = ibis.window(group_by="opportunity_id", order_by="changed_at")
+    so_far = ibis.cumulative_window(group_by="opportunity_id", order_by="changed_at")
     events = events.mutate(
         next_at=events.changed_at.lead().over(ordered),
         next_date=events.changed_date.lead().over(ordered),
         was_closed=events.is_closed.lag().over(ordered),
+        event_no=ibis.row_number().over(ordered),
     )
     closes = events.is_closed & ~events.was_closed.fill_null(False)
-    events = events.mutate(
-        closings=closes.cast("int64")
-        .sum()
-        .over(ibis.cumulative_window(group_by="opportunity_id", order_by="changed_at")),
-        closes=closes,
-    )
-    run = ibis.window(group_by=["opportunity_id", "closings"])
+    # The owner of the latest closing, as the largest of texts that begin with the event's number: one
+    # window serves all of this, where "the value at the maximum" would need another.
+    numbered = events.event_no.cast("string").lpad(_DIGITS, "0") + events.owner_id.fill_null("")
+    latest = ibis.cases((closes, numbered)).max().over(so_far)
+    closed_at = ibis.cases((closes, events.changed_at)).max().over(so_far)
+    events = events.mutate(latest=latest, closed_at=closed_at)
     return events.mutate(
         owner_id=ibis.cases(
-            (events.is_closed, ibis.cases((events.closes, events.owner_id)).max().over(run)),
-            else_=events.owner_id,
+            (events.is_closed, events.latest.substr(_DIGITS).nullif("")), else_=events.owner_id
         ),
-        team_at=ibis.cases(
-            (events.is_closed, ibis.cases((events.closes, events.changed_at)).max().over(run)),
-        ),
+        team_at=ibis.cases((events.is_closed, events.closed_at)),
     )
 
 
 def _in_teams(events: ibis.Table, memberships: ibis.Table) -> ibis.Table:
     """Events cut where their owner changes team; closed ones take the team of the closing moment."""
     m = memberships.select("team", "from_date", "from_at", "to_date", "to_at", member_id="owner_id")
-    open_overlap = (events.changed_at < m.to_at) & (events.next_at.isnull() | (events.next_at > m.from_at))
-    closed_hit = (events.team_at >= m.from_at) & (events.team_at < m.to_at)
+    # The stretch for which a team is looked up: a closed state's is the closing moment alone.
+    never = ibis.timestamp(dt.datetime.combine(_NEVER, dt.time(), dt.UTC))
+    events = events.mutate(
+        seek_from=ibis.coalesce(events.team_at, events.changed_at),
+        seek_to=ibis.coalesce(events.team_at + ibis.interval(microseconds=1), events.next_at, never),
+    )
     joined = events.left_join(
-        m,
-        [
-            events.owner_id == m.member_id,
-            (events.team_at.isnull() & open_overlap) | (events.team_at.notnull() & closed_hit),
-        ],
+        m, [events.owner_id == m.member_id, m.from_at < events.seek_to, m.to_at > events.seek_from]
     )
-    starts_later = joined.team_at.isnull() & (joined.from_at > joined.changed_at)
-    ends_sooner = (
-        joined.team_at.isnull()
-        & (joined.next_at.isnull() | (joined.to_at < joined.next_at))
-        & (joined.to_date < ibis.date(_NEVER))
-    )
+    is_open = joined.team_at.isnull()
+    starts_later = is_open & (joined.from_at > joined.changed_at)
+    ends_sooner = is_open & (joined.to_at < joined.seek_to) & (joined.to_date < ibis.date(_NEVER))
     return joined.mutate(
         team=joined.team.fill_null(NO_TEAM),
         valid_from_at=ibis.cases((starts_later, joined.from_at), else_=joined.changed_at),

@@ -31,7 +31,6 @@ def _configure(con: duckdb.DuckDBPyConnection, scratch: Path) -> None:
     con.execute(f"SET memory_limit = {sql_text(MEMORY_LIMIT)}")
     con.execute(f"SET temp_directory = {sql_text(str(scratch))}")
     con.execute("SET preserve_insertion_order = true")
-    con.execute("SET enable_progress_bar = false")
 
 
 def frame(con: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,9 @@ from salesops_kit.errors import InputError, Problem, did_you_mean
 
 DERIVED = "derived"
 LIST_PRICE = "list_price"
+_STAGES = "JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = {}.stage"
+# What a deal closed at was not known before: an open deal is worth its product's list price.
+_LIST_AMOUNT = "CASE WHEN s.is_closed THEN d.amount ELSE coalesce(p.list_price, d.amount) END AS amount"
 _STATE = ("amount", "currency", "close_date", "forecast_category", "owner_id", "is_deleted")
 
 
@@ -33,65 +37,123 @@ def complete_history(
 
     A deal without recorded events gets one per stage date that it has, one at its close when it is
     closed, and, where the current stage is still unexplained, one at the day of observation: nothing
-    is said to have been so earlier than a date shows. Values that no event records (``absent``
+    is said to have been so earlier than a date shows. A deal that stands in another stage than its last
+    event says (or is deleted without an event) gets one more. Values that no event records (``absent``
     columns, derived events) are the deal's current ones, but for the amount of an open deal with
     ``open_amount`` ``list_price``: that is its product's list price, since the value at closing was not
     known before.
     """
-    deals = f"{parquet(cleaned['opportunities'])}"
+    deals = parquet(cleaned["opportunities"])
+    names = list(TABLES["opportunity_history"].columns)
+    at_list = open_amount == LIST_PRICE and "products" in cleaned
+    prices = f" LEFT JOIN {parquet(cleaned['products'])} p USING (product_id)" if at_list else ""
     notes: list[str] = []
     parts: list[str] = []
-    names = list(TABLES["opportunity_history"].columns)
+    without = deals
     if "opportunity_history" in cleaned:
-        recorded = f"{parquet(cleaned['opportunity_history'])}"
+        recorded = parquet(cleaned["opportunity_history"])
         missing = [name for name in _STATE if name in absent and name != "is_deleted"]
         if missing:
             notes.append(
-                f"The stage history does not record {', '.join(missing)}: today's values are used for the past."
+                f"The stage history does not record {', '.join(missing)}: "
+                "today's values are used for the past."
             )
-        picks = ", ".join(
-            f"d.{name} AS {name}" if name in missing
-            else f"coalesce(h.changed_date, timezone({sql_text(zone)}, h.changed_at)::DATE) AS changed_date"
-            if name == "changed_date" else f"h.{name} AS {name}"
-            for name in names
-        )  # fmt: skip
-        join = f" JOIN {deals} d USING (opportunity_id)" if missing else ""
+        picks = ", ".join(_recorded_column(name, zone, missing, at_list=at_list) for name in names)
+        join = f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{prices}" if missing else ""
         parts.append(f"SELECT {picks} FROM {recorded} h{join}")
-        deals = f"(SELECT * FROM {deals} WHERE opportunity_id NOT IN (SELECT opportunity_id FROM {recorded}))"
-    derived = count(con, f"SELECT count(*) FROM {deals}")
+        ended = _later_changes(deals, parts[0], observed_until)
+        if changed := count(con, f"SELECT count(*) FROM ({ended})"):
+            picks = ", ".join(_later_column(name, zone) for name in names)
+            parts.append(f"SELECT {picks} FROM ({ended}) e JOIN {deals} d USING (opportunity_id)")
+            notes.append(_later_note(changed))
+        without = (
+            f"(SELECT * FROM {deals} WHERE opportunity_id NOT IN (SELECT opportunity_id FROM {recorded}))"
+        )
+    derived = count(con, f"SELECT count(*) FROM {without}")
     if derived:
-        events = _derived_events(con, deals, stage_dates, observed_until)
-        at_list = open_amount == LIST_PRICE and "products" in cleaned
+        events = _derived_events(con, without, stage_dates, observed_until)
         picks = ", ".join(_derived_column(name, zone, at_list=at_list) for name in names)
-        prices = f" LEFT JOIN {parquet(cleaned['products'])} p USING (product_id)" if at_list else ""
         parts.append(
-            f"SELECT {picks} FROM ({events}) e JOIN {deals} d USING (opportunity_id) "
-            f"JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = e.stage{prices}"
+            f"SELECT {picks} FROM ({events}) e JOIN {without} d USING (opportunity_id) "
+            f"{_STAGES.format('e')}{prices}"
         )
-        notes.append(_derived_note(derived, stage_dates, whole=len(parts) == 1))
+        notes.append(_derived_note(derived, stage_dates, whole="opportunity_history" not in cleaned))
+    if not parts:
+        casts = (
+            f"NULL::{SQL_TYPES[c.type]} AS {n}" for n, c in TABLES["opportunity_history"].columns.items()
+        )
+        parts.append(f"SELECT {', '.join(casts)} WHERE false")
     target = folder / "complete_history.parquet"
-    if parts:
-        union = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
-        write_parquet(con, f"{union} ORDER BY opportunity_id, changed_at", target)
-    else:
-        casts = ", ".join(
-            f"NULL::{SQL_TYPES[column.type]} AS {name}"
-            for name, column in TABLES["opportunity_history"].columns.items()
-        )
-        write_parquet(con, f"SELECT {casts} WHERE false", target)
+    union = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
+    write_parquet(con, f"{union} ORDER BY opportunity_id, changed_at", target)
     final = folder / "opportunity_history.parquet"
     target.replace(final)
     cleaned["opportunity_history"] = final
     return notes
 
 
-def _derived_note(count: int, stage_dates: dict[str, str], *, whole: bool) -> str:
+def _recorded_column(name: str, zone: str, missing: Sequence[str], *, at_list: bool) -> str:
+    if name == "changed_date":
+        return f"coalesce(h.changed_date, timezone({sql_text(zone)}, h.changed_at)::DATE) AS changed_date"
+    if name == "amount" and name in missing and at_list:
+        return _LIST_AMOUNT
+    return f"{'d' if name in missing else 'h'}.{name} AS {name}"
+
+
+def _later_changes(deals: str, recorded: str, observed_until: dt.date) -> str:
+    """SQL of (opportunity_id, on_date, after): deals that stand elsewhere than their last event says.
+
+    A change without an event is dated by the close date where the deal is closed and that lies after
+    the last event, else by the day of observation: that is when it is known to have happened.
+    """
+    last = (
+        "SELECT opportunity_id, max(changed_at) AS after, max_by(changed_date, changed_at) AS last_date, "
+        "max_by(stage, changed_at) AS last_stage, "
+        f"max_by(coalesce(is_deleted, false), changed_at) AS was_deleted FROM ({recorded}) GROUP BY 1"
+    )
+    observed = f"DATE '{observed_until}'"
+    return (
+        f"SELECT d.opportunity_id, l.after, CASE WHEN s.is_closed AND d.close_date > l.last_date AND "
+        f"d.close_date <= {observed} THEN d.close_date ELSE greatest({observed}, l.last_date) END AS on_date "
+        f"FROM {deals} d JOIN ({last}) l USING (opportunity_id) {_STAGES.format('d')} "
+        "WHERE d.stage <> l.last_stage OR coalesce(d.is_deleted, false) <> l.was_deleted"
+    )
+
+
+def _later_column(name: str, zone: str) -> str:
+    if name == "changed_at":
+        begins = f"timezone({sql_text(zone)}, e.on_date::TIMESTAMP)"
+        return f"greatest({begins}, e.after + INTERVAL 1 SECOND) AS changed_at"
+    return _own_column(name)
+
+
+def _own_column(name: str) -> str:
+    """What a derived event takes from its deal."""
+    if name == "changed_date":
+        return "e.on_date AS changed_date"
+    if name == "observed_at":
+        return "NULL::TIMESTAMPTZ AS observed_at"
+    if name == "source":
+        return f"'{DERIVED}' AS source"
+    return f"d.{name} AS {name}"
+
+
+def _later_note(changed: int) -> str:
+    who = "1 deal stands" if changed == 1 else f"{changed:,} deals stand"
+    return (
+        f"Derived: {who} in another stage than the last recorded change says, so a change is added on "
+        "the close date, or on the last known day."
+    )
+
+
+def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool) -> str:
     source = (
         f"the dates of {', '.join(stage_dates)} and the close date"
         if stage_dates
         else "the creation and close dates; the stages in between are not known"
     )
-    who = "the export has no stage history" if whole else f"{count:,} deals have no stage history"
+    some = "1 deal has" if derived == 1 else f"{derived:,} deals have"
+    who = "the export has no stage history" if whole else f"{some} no stage history"
     return (
         f"Derived: {who}, so it is built from {source}. Amount, owner and close date in the past are today's."
     )
@@ -99,18 +161,12 @@ def _derived_note(count: int, stage_dates: dict[str, str], *, whole: bool) -> st
 
 def _derived_column(name: str, zone: str, *, at_list: bool) -> str:
     if name == "amount" and at_list:
-        return "CASE WHEN s.is_closed THEN d.amount ELSE coalesce(p.list_price, d.amount) END AS amount"
-    if name in ("opportunity_id", "stage"):
-        return f"e.{name}"
-    if name == "changed_date":
-        return "e.on_date AS changed_date"
+        return _LIST_AMOUNT
+    if name == "stage":
+        return "e.stage AS stage"
     if name == "changed_at":
         return f"timezone({sql_text(zone)}, e.on_date::TIMESTAMP) + to_seconds(e.place) AS changed_at"
-    if name == "observed_at":
-        return "NULL::TIMESTAMPTZ AS observed_at"
-    if name == "source":
-        return f"'{DERIVED}' AS source"
-    return f"d.{name} AS {name}"
+    return _own_column(name)
 
 
 def _derived_events(
@@ -129,8 +185,7 @@ def _derived_events(
         raise InputError(problems)
     created = "coalesce(d.created_date, d.created_at::DATE)"
     is_closed = "s.is_closed"
-    stages = "read_stages"
-    base = f"FROM {deals} d JOIN {stages} s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = d.stage"
+    base = f"FROM {deals} d {_STAGES.format('d')}"
     dates = stage_dates or {OPEN: ""}
     parts = []
     for place, (stage, column) in enumerate(dates.items(), 1):

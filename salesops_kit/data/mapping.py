@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salesops_kit.data.contracts import TABLES
-from salesops_kit.data.sources import FileFormat
-from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.data.control import Control
+from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.yaml_text import Lines, line_of, read_yaml, read_yaml_lines
+from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
 from salesops_kit.settings import Settings, parse_settings
 
-MAX_BYTES = 1_000_000
+__all__ = [
+    "Lookup",
+    "Mapping",
+    "Rule",
+    "TableRule",
+    "identity_mapping",
+    "read_mapping",
+    "read_yaml",
+]
 
 
 class _Strict(BaseModel):
@@ -34,8 +46,9 @@ class Rule(_Strict):
     null_when, recode, lookup, true_when, scale, default.
 
     ``first`` takes the first rule that gives a value; ``null_when`` lists values that mean nothing was
-    recorded; ``recode`` replaces whole values (others stay); ``true_when`` is true for the listed values; ``scale`` multiplies a number; ``dates`` and
-    ``zone`` override the file's format for this column.
+    recorded; ``recode`` replaces whole values (others stay); ``true_when`` is true for the listed
+    values; ``scale`` multiplies a number; ``dates`` and ``zone`` override the file's format for this
+    column. Outer spaces do not count where values are compared.
     """
 
     column: str | None = None
@@ -45,7 +58,7 @@ class Rule(_Strict):
     recode: dict[str, str] = Field(default_factory=dict)
     lookup: Lookup | None = None
     true_when: tuple[str, ...] = ()
-    scale: float | None = None
+    scale: Decimal | None = None
     default: str | None = None
     dates: tuple[str, ...] | str | None = None
     zone: str | None = None
@@ -92,7 +105,8 @@ class TableRule(_Strict):
 class Mapping(_Strict):
     """One export's mapping. ``stage_dates`` names, per stage, the canonical or passed-through date
     column of opportunities that says when the stage began, for exports without a stage history;
-    ``open_amount`` says what a deal was worth before it closed where no history records it."""
+    ``open_amount`` says what a deal was worth before it closed where no history records it;
+    ``control`` what a table must come to, by its canonical name."""
 
     name: str = ""
     settings: Settings = Settings()
@@ -100,6 +114,7 @@ class Mapping(_Strict):
     tables: dict[str, tuple[TableRule, ...]]
     stage_dates: dict[str, str] = Field(default_factory=dict)
     open_amount: Literal["current", "list_price"] = "current"
+    control: dict[str, Control] = Field(default_factory=dict)
 
     @field_validator("tables", mode="before")
     @classmethod
@@ -114,78 +129,105 @@ def identity_mapping(files: MappingType[str, Path], settings: Settings) -> Mappi
     by_stem: dict[str, str] = {}
     for name in files:
         stem = Path(name).stem
-        if stem in by_stem:
+        if stem in by_stem and stem in TABLES:
             raise InputError(
                 Problem(f"two files hold the table {stem}: {by_stem[stem]} and {name}", file=name)
             )
         by_stem[stem] = name
-    rules = {stem: (TableRule(source=name),) for stem, name in by_stem.items() if stem in TABLES}
+    rules: dict[str, tuple[TableRule, ...]] = {
+        stem: (TableRule.model_validate({"from": name}),) for stem, name in by_stem.items() if stem in TABLES
+    }
+    ignored = sorted(name for stem, name in by_stem.items() if stem not in TABLES)
     if "opportunities" not in rules:
         raise InputError(
             Problem(
                 "the folder holds no opportunities table",
                 file=str(next(iter(files.values())).parent) if files else None,
                 expected="opportunities.csv or opportunities.parquet",
+                got=", ".join(ignored) or None,
                 next_step="Turn an export into canonical tables with `salesops import`.",
             )
         )
+    if ignored:
+        note = f"Not read, since no table of the kit has such a name: {', '.join(ignored)}."
+        settings = settings.model_copy(update={"notes": (*settings.notes, note)})
     return Mapping(name=settings.name, settings=settings, tables=rules)
 
 
 def read_mapping(path: Path) -> Mapping:
-    """A mapping from a YAML file; every problem in it is raised at once."""
-    values = read_yaml(path)
+    """A mapping from a YAML file; every problem in it is raised at once, each with its line."""
+    values, lines = read_yaml_lines(path)
     problems: list[Problem] = []
     settings = Settings()
     try:
         settings = parse_settings(values.pop("settings", {}), file=path.name)
     except InputError as error:
-        problems += error.problems
-    tables = values.get("tables")
-    if isinstance(tables, dict):
         problems += [
-            Problem(
-                f"unknown table {name!r}", file=path.name, next_step=did_you_mean(str(name), list(TABLES))
-            )
-            for name in tables
-            if name not in TABLES
+            replace(problem, row=line_of(lines, ("settings", *(problem.column or "").split("."))))
+            for problem in error.problems
         ]
+    problems += _unknown_names(values, lines, path.name)
+    mapping = None
     try:
         mapping = Mapping.model_validate(values)
     except ValidationError as error:
-        problems += [
-            Problem(
-                str(item["msg"]).removeprefix("Value error, "),
-                file=path.name,
-                column=".".join(str(part) for part in item["loc"]),
-                got=str(item["input"])[:80],
-            )
-            for item in error.errors()
-        ]
-    if problems:
-        raise InputError(problems)
+        problems += [_validation_problem(item, lines, path.name) for item in error.errors()]
+    if problems or mapping is None:
+        raise InputError(sorted(problems, key=lambda problem: problem.row or 0))
     return mapping.model_copy(update={"settings": settings, "name": mapping.name or path.stem})
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain values: scalars stay as written ("NO" is "NO", 007 is "007"), since the
-    reader's contract types them; no anchors, no tags, at most 1 MB."""
-    if not path.is_file():
-        raise InputError(Problem("no such file", file=str(path)))
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(Problem("the file is larger than 1 MB", file=path.name))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        for token in yaml.scan(text, Loader=yaml.BaseLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
-                line = token.start_mark.line + 1
-                raise InputError(Problem("anchors, aliases and tags are not read", file=path.name, row=line))
-        values = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506  (BaseLoader builds only text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise InputError(Problem(f"not YAML: {error.problem}", file=path.name, row=line)) from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(Problem(f"not YAML: {error}", file=path.name)) from None
-    if not isinstance(values, dict):
-        raise InputError(Problem("expected a list of `name: value` lines", file=path.name))
-    return values
+def _unknown_names(values: MappingType[str, Any], lines: Lines, file: str) -> Iterator[Problem]:
+    """Tables and columns that the contracts do not know."""
+    for section in ("tables", "control"):
+        tables = values.get(section)
+        for table, rules in tables.items() if isinstance(tables, dict) else ():
+            if table not in TABLES:
+                row = line_of(lines, (section, table))
+                yield unknown("table", table, list(TABLES), file=file, row=row, column=section)
+            elif section == "tables":
+                yield from _unknown_columns(table, rules, lines, file)
+
+
+def _unknown_columns(table: str, rules: Any, lines: Lines, file: str) -> Iterator[Problem]:
+    known = list(TABLES[table].columns)
+    for place, rule in enumerate(rules if isinstance(rules, list) else [rules]):
+        columns = rule.get("columns") if isinstance(rule, dict) else None
+        for name in columns if isinstance(columns, dict) else ():
+            if name in known:
+                continue
+            above = ("tables", table, *((str(place),) if isinstance(rules, list) else ()))
+            yield Problem(
+                f"{table} has no column {name!r}", file=file, row=line_of(lines, (*above, "columns", name)),
+                column=".".join((*above, "columns")),
+                next_step=f"{did_you_mean(name, known)} Columns beyond them pass through with `keep`.",
+            )  # fmt: skip
+
+
+def _validation_problem(item: Any, lines: Lines, file: str) -> Problem:
+    """One finding of the model as a problem with the key's path and line."""
+    keys = [str(part) for part in item["loc"]]
+    # A table with one rule stands in the file without a list.
+    if keys[:1] == ["tables"] and keys[2:3] == ["0"] and tuple(keys[:3]) not in lines:
+        del keys[2]
+    written = [key for end, key in enumerate(keys[:-1], 1) if tuple(keys[:end]) in lines]
+    column = ".".join([*written, keys[-1]])
+    row = line_of(lines, keys)
+    if item["type"] == "extra_forbidden":
+        return unknown("key", keys[-1], _keys_beside(keys), file=file, row=row, column=column)
+    got = item["input"] if isinstance(item["input"], str | int | float) else None
+    what = str(item["msg"]).removeprefix("Value error, ")
+    return Problem(what, file=file, row=row, column=column, got=None if got is None else str(got)[:80])
+
+
+def _keys_beside(keys: Sequence[str]) -> list[str]:
+    """The keys that a mapping may hold where the last of ``keys`` stands."""
+    inside: type[BaseModel] = Mapping
+    if keys[0] == "files" and len(keys) > 2:
+        inside = FileFormat
+    elif keys[0] == "control" and len(keys) > 2:
+        inside = Control
+    elif keys[0] == "tables" and len(keys) > 2:
+        within = [key for key in keys[2:-1] if not key.isdigit()]
+        inside = Lookup if "lookup" in within else Rule if within[:1] == ["columns"] else TableRule
+    return [field.alias or name for name, field in inside.model_fields.items()]

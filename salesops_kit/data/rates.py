@@ -9,9 +9,13 @@ import ibis
 import pandas as pd
 
 from salesops_kit.data import engine
-from salesops_kit.data.engine import parquet
+from salesops_kit.data.contracts import TABLES
+from salesops_kit.data.engine import parquet, sql_text
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.settings import Settings
+
+# A product of decimals keeps both scales, and 38 digits are the most that the engines hold.
+_FACTOR = "decimal(19, 8)"
 
 
 def plan_rates(fx_rates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -38,38 +42,50 @@ def plan_rates(fx_rates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
 
 def check_rates(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings) -> list[str]:
-    """Refuse amounts in a currency without any rate; returns notes."""
-    used: dict[str, int] = {}
-    for name in ("opportunities", "opportunity_history"):
-        rows = con.execute(
-            f"SELECT currency, count(*) FROM {parquet(cleaned[name])} "
-            "WHERE currency IS NOT NULL AND amount IS NOT NULL GROUP BY 1"
-        ).fetchall()
-        for currency, count in rows:
-            used[currency] = used.get(currency, 0) + count
-    foreign = {currency: count for currency, count in used.items() if currency != settings.base_currency}
-    if not foreign:
+    """Refuse amounts in a currency without any rate, in whichever table; returns notes."""
+    used = {
+        name: found for name in sorted(cleaned) if (found := _foreign(con, name, cleaned[name], settings))
+    }
+    if not used:
         return []
     rated: set[str] = set()
     if "fx_rates" in cleaned:
         table = engine.frame(con, f"SELECT * FROM {parquet(cleaned['fx_rates'])}")
         rated = set(plan_rates(table, settings)["currency"])
-    missing = {currency: count for currency, count in foreign.items() if currency not in rated}
-    if missing:
-        raise InputError(
-            Problem(
-                f"amounts in {currency}, but no rate to {settings.base_currency}",
-                file="fx_rates",
-                column="rate",
-                count=count,
-                next_step="Give fx_rates with a plan rate, or set base_currency if all amounts share one currency.",
-            )
-            for currency, count in sorted(missing.items())
+    problems = [
+        Problem(
+            f"amounts in {currency}, but no rate to {settings.base_currency}",
+            file=name,
+            column="currency",
+            expected=f"{settings.base_currency}, or a currency that fx_rates holds",
+            got=currency,
+            next_step="Give fx_rates with a plan rate, or set base_currency if all share one currency.",
+            count=rows,
         )
-    names = ", ".join(sorted(foreign))
-    return [
-        f"Amounts in {names} are converted to {settings.base_currency} at the plan rate of the report's fiscal year."
+        for name, found in used.items()
+        for currency, rows in found.items()
+        if currency not in rated
     ]
+    if problems:
+        raise InputError(problems)
+    names = ", ".join(sorted({currency for found in used.values() for currency in found}))
+    return [
+        f"Amounts in {names} are converted to {settings.base_currency} "
+        "at the plan rate of the report's fiscal year."
+    ]
+
+
+def _foreign(con: duckdb.DuckDBPyConnection, name: str, path: Path, settings: Settings) -> dict[str, int]:
+    """Rows with money per currency that is not the base currency, of one table."""
+    table = TABLES.get(name)
+    money = [c.name for c in table.columns.values() if c.type == "money"] if table else []
+    if table is None or "currency" not in table.columns or not money:
+        return {}
+    rows = con.execute(
+        f"SELECT currency, count(*) FROM {parquet(path)} "
+        f"WHERE currency <> {sql_text(settings.base_currency)} AND coalesce({', '.join(money)}) IS NOT NULL GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    return dict(rows)
 
 
 def in_base_currency(
@@ -86,13 +102,13 @@ def in_base_currency(
     nearest = rates.assign(distance=distance).sort_values(["currency", "distance", "fiscal_year"])
     chosen = nearest.drop_duplicates("currency")
     branches = [
-        (table.currency == row.currency, ibis.literal(round(row.rate, 8)).cast("decimal(18, 8)"))
+        (table.currency == row.currency, ibis.literal(round(row.rate, 8)).cast(_FACTOR))
         for row in chosen.itertuples()
     ]
-    rate = ibis.cases(*branches, else_=ibis.literal(1).cast("decimal(18, 8)"))
+    rate = ibis.cases(*branches, else_=ibis.literal(1).cast(_FACTOR))
     return table.mutate(
         **{
-            name: (table[name] * rate).round(4).cast("decimal(18, 4)")
+            name: (table[name].cast(_FACTOR) * rate).round(4).cast("decimal(18, 4)")
             for name in columns
             if name in table.columns
         }

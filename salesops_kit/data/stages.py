@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -21,32 +22,10 @@ COLUMNS = {
 }
 # The stage of a deal that is known to be open when its stage is not known.
 OPEN = "(open)"
-_WON = {
-    "won",
-    "closed won",
-    "closedwon",
-    "closed-won",
-    "win",
-    "成交",
-    "赢单",
-    "已赢单",
-    "贏單",
-    "수주",
-    "성사",
-}
-_LOST = {
-    "lost",
-    "closed lost",
-    "closedlost",
-    "closed-lost",
-    "lose",
-    "丢单",
-    "输单",
-    "已输单",
-    "輸單",
-    "실주",
-    "실패",
-}
+_WON = {"won", "win", "closedwon", "成交", "赢单", "已赢单", "贏單", "수주", "성사"}
+_LOST = {"lost", "lose", "closedlost", "丢单", "输单", "已输单", "輸單", "실주", "실패"}
+# Words around "won" and "lost" that say nothing else: "6 - Closed Won", "Deal lost".
+_FILLERS = re.compile(r"\b(closed?|deal|opportunity|and|the)\b|[\W\d_]+")
 
 
 def complete_stages(
@@ -77,12 +56,11 @@ def complete_stages(
                 f"No stage list is given: stages, their order and what is won or lost are inferred ({names})."
             )
         else:
-            notes.append(f"Stages that the stage list lacks are placed after its open stages: {names}.")
+            notes.append(f"Stages that the stage list lacks are placed before its first stage: {names}.")
         for column in ("is_closed", "is_won"):
             merged.loc[missing, column] = guessed[column]
-        merged.loc[missing, "position"] = (
-            guessed["rank"] + known["position"].max() + 1 if len(known) else guessed["rank"]
-        )
+        # Before all others, so that a mistyped stage does not stand between two that follow each other.
+        merged.loc[missing, "position"] = guessed["rank"] - len(guessed) - 1
     merged["is_closed"] = merged["is_closed"].fillna(value=False).astype(bool)
     merged["is_won"] = merged["is_won"].fillna(value=False).astype(bool)
     # Positions 1, 2, ... per pipeline: open stages in order, then the closed ones.
@@ -100,8 +78,13 @@ def complete_stages(
 def _seen(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> pd.DataFrame:
     """Every (pipeline, stage) of deals and history, with what the deals say of it."""
     deals = parquet(cleaned["opportunities"])
+    # Where is_won is left empty for some deals, those that have it are the closed ones.
+    decided = (
+        f"CASE WHEN (SELECT bool_or(is_won IS NULL) FROM {deals}) THEN avg((is_won IS NOT NULL)::INT) END"
+    )
     query = (
-        f"SELECT coalesce(pipeline, '') AS pipeline, stage, avg(is_closed::INT) AS closed_share, "
+        f"SELECT coalesce(pipeline, '') AS pipeline, stage, coalesce(avg(is_closed::INT), "
+        f"CASE WHEN bool_or(is_won IS NOT NULL) THEN {decided} END) AS closed_share, "
         f"avg(is_won::INT) AS won_share, avg(probability) AS mean_probability FROM {deals} GROUP BY 1, 2"
     )
     if "opportunity_history" in cleaned:
@@ -130,9 +113,8 @@ def _known(
     else:
         return pd.DataFrame(columns=columns)
     table = table.reindex(columns=columns)
-    named = {word: flag for flag, words in ((True, _WON), (False, _LOST)) for word in words}
-    folded = table["stage"].str.casefold().str.strip()
-    for column, guess in (("is_closed", folded.isin(named)), ("is_won", folded.isin(_WON))):
+    named = _plain_names(table["stage"])
+    for column, guess in (("is_closed", named.isin(_WON | _LOST)), ("is_won", named.isin(_WON))):
         table[column] = table[column].where(table[column].notna(), guess).astype(bool)
     if (table["pipeline"] == "").all() and pipelines:
         table = pd.concat([table.assign(pipeline=name) for name in pipelines], ignore_index=True)
@@ -141,11 +123,16 @@ def _known(
     return table
 
 
+def _plain_names(stages: pd.Series) -> pd.Series:
+    """Stage names in lower case without numbers, signs and words that say nothing."""
+    return stages.astype("str").str.casefold().map(lambda name: _FILLERS.sub("", name))
+
+
 def _guess(rows: pd.DataFrame) -> pd.DataFrame:
     """Closed and won as most deals of the stage say, else by the stage's name; order by probability."""
-    folded = rows["stage"].str.casefold().str.strip()
-    closed = (rows["closed_share"] >= 0.5).where(rows["closed_share"].notna(), folded.isin(_WON | _LOST))
-    won = (rows["won_share"] >= 0.5).where(rows["won_share"].notna(), folded.isin(_WON))
+    named = _plain_names(rows["stage"])
+    closed = (rows["closed_share"] >= 0.5).where(rows["closed_share"].notna(), named.isin(_WON | _LOST))
+    won = (rows["won_share"] >= 0.5).where(rows["won_share"].notna(), named.isin(_WON))
     closed = closed.astype(bool) | won.astype(bool)
     probability = rows["mean_probability"].fillna(0.5).where(rows["stage"] != OPEN, -1.0)
     order = rows.assign(_p=probability).sort_values(["_p", "stage"]).index

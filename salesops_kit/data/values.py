@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, MONEY_TYPE
 from salesops_kit.data.engine import sql_text
-from salesops_kit.data.sources import FileFormat
-from salesops_kit.errors import Problem
+from salesops_kit.data.file_format import FileFormat
 
 SQL_TYPES = {
     "id": "VARCHAR",
@@ -34,20 +33,26 @@ EXPECTED = {
 # What a date looks like when its order of day and month has to be declared.
 AMBIGUOUS_DATE = r"^\d{1,2}[/.\-]\d{1,2}[/.\-](\d{2}|\d{4})([ T].*)?$"
 _TRUE, _FALSE = "('true', 't', 'yes', 'y', '1')", "('false', 'f', 'no', 'n', '0')"
-_OFFSET = r"(Z|z|[+-]\d{2}(:?\d{2})?)$"
+# The engine's own casts also read words such as "epoch" and "infinity", and offsets into bare dates.
+_ISO_DATE = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+_ISO_MOMENT = rf"{_ISO_DATE}([ T]\d{{1,2}}:\d{{2}}.*)?"
+_OFFSET = r":\d{2}(\.\d+)? ?(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
+_STEADY_ZONES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
+_WIDE, _NARROW = "０１２３４５６７８９．，－−﹣＋（）", "0123456789.,---+()"
 
 
 @dataclass(frozen=True)
 class Parsed:
     """SQL for one column: the typed value, and flags that are true where something is to be said.
 
-    ``naive`` is true for a moment without an offset, ``clock_change`` for a local time that the
-    zone's clock change skips or repeats.
+    ``naive`` is true for a moment without an offset; ``skipped`` and ``repeated`` for a local time
+    that the zone's clock change leaves out (read one hour later) or has twice (read as the first).
     """
 
     value: str
     naive: str | None = None
-    clock_change: str | None = None
+    skipped: str | None = None
+    repeated: str | None = None
 
 
 def without_nulls(raw: str, fmt: FileFormat) -> str:
@@ -58,15 +63,23 @@ def without_nulls(raw: str, fmt: FileFormat) -> str:
     return f"CASE WHEN {raw} IN ({', '.join(map(sql_text, words))}) THEN NULL ELSE {raw} END"
 
 
+def is_unreadable(type_: str, raw: str, value: str) -> str | None:
+    """SQL that is true where there is text but no value; None for types that any text fits."""
+    if type_ in ("id", "category", "text"):
+        return None
+    return f"(({value}) IS NULL AND trim({raw}) <> '')"
+
+
 def parse(type_: str, raw: str, fmt: FileFormat, zone: str) -> Parsed:
     """SQL that reads ``raw`` (text, null where missing) as a canonical type; null where it cannot.
 
-    ``zone`` is the IANA zone of moments without an offset; the session's TimeZone must be it.
+    ``zone`` is the IANA zone of moments without an offset; the session's TimeZone must be it. A
+    category keeps its outer spaces here, since its spellings are compared as they stand in the file.
     """
-    if type_ in ("id", "category"):
+    if type_ == "id":
         return Parsed(f"nullif(trim(nfc_normalize({raw})), '')")
-    if type_ == "text":
-        return Parsed(f"nfc_normalize({raw})")
+    if type_ in ("category", "text"):
+        return Parsed(f"nullif(nfc_normalize({raw}), '')")
     if type_ == "bool":
         folded = f"lower(trim({raw}))"
         return Parsed(f"CASE WHEN {folded} IN {_TRUE} THEN true WHEN {folded} IN {_FALSE} THEN false END")
@@ -78,18 +91,14 @@ def parse(type_: str, raw: str, fmt: FileFormat, zone: str) -> Parsed:
 
 
 def _number(type_: str, raw: str, fmt: FileFormat) -> str:
-    text = f"trim({raw})"
-    for symbol in fmt.currency_symbols:
-        text = f"trim(replace({text}, {sql_text(symbol)}, ''))"
-    if fmt.parentheses_are_negative:
-        text = rf"regexp_replace({text}, '^\((.*)\)$', '-\1')"
+    text = _plain_sign(f"trim({raw})", fmt)
     point = re.escape(fmt.decimal)
     if fmt.thousands:
         group = re.escape(fmt.thousands)
         whole = rf"(\d{{1,3}}({group}\d{{3}})+|\d+)"
     else:
         whole = r"\d+"
-    pattern = rf"[+-]?{whole}({point}\d*)?([eE][+-]?\d{{1,2}})?"
+    pattern = rf"[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d{{1,2}})?"
     if type_ == "int":
         pattern = rf"[+-]?{whole}({point}0*)?"
     plain = text
@@ -97,10 +106,27 @@ def _number(type_: str, raw: str, fmt: FileFormat) -> str:
         plain = f"replace({plain}, {sql_text(fmt.thousands)}, '')"
     if fmt.decimal != ".":
         plain = f"replace({plain}, {sql_text(fmt.decimal)}, '.')"
-    target = SQL_TYPES[type_]
     if type_ == "int":
         plain = f"regexp_replace({plain}, '\\.0*$', '')"
-    return f"CASE WHEN regexp_full_match({text}, {sql_text(pattern)}) THEN try_cast({plain} AS {target}) END"
+    value = f"try_cast({plain} AS {SQL_TYPES[type_]})"
+    fits = f"regexp_full_match({text}, {sql_text(pattern)})"
+    if SQL_TYPES[type_] == "DOUBLE":
+        fits += f" AND isfinite({value})"
+    return f"CASE WHEN {fits} THEN {value} END"
+
+
+def _plain_sign(text: str, fmt: FileFormat) -> str:
+    """The number's text with a leading sign only: declared symbols gone, parentheses a minus."""
+    if fmt.full_width:
+        text = f"translate({text}, {sql_text(_WIDE)}, {sql_text(_NARROW)})"
+    symbols = "|".join(re.escape(symbol) for symbol in fmt.currency_symbols)
+    if symbols:
+        before, behind = rf"^([+(-]*)\s*({symbols})\s*", rf"\s*({symbols})\s*([)]?)$"
+        text = rf"regexp_replace({text}, {sql_text(before)}, '\1')"
+        text = rf"regexp_replace({text}, {sql_text(behind)}, '\2')"
+    if fmt.parentheses_are_negative:
+        text = rf"regexp_replace({text}, '^\(\s*([^()+-]*?)\s*\)$', '-\1')"
+    return text
 
 
 def _date(raw: str, fmt: FileFormat, zone: str) -> str:
@@ -109,62 +135,69 @@ def _date(raw: str, fmt: FileFormat, zone: str) -> str:
         return f"timezone({sql_text(zone)}, {_epoch(text)})::DATE"
     if fmt.dates == "iso":
         return (
-            f"CASE WHEN length({text}) = 10 THEN try_cast({text} AS DATE) "
-            f"WHEN regexp_matches({text}, '{_OFFSET}') "
+            f"CASE WHEN regexp_full_match({text}, '{_ISO_DATE}') THEN try_cast({text} AS DATE) "
+            f"WHEN regexp_full_match({text}, '{_ISO_MOMENT}') THEN "
+            f"CASE WHEN regexp_matches({text}, '{_OFFSET}') "
             f"THEN timezone({sql_text(zone)}, {_aware(text)})::DATE "
-            f"ELSE try_cast(try_cast({text} AS TIMESTAMP) AS DATE) END"
+            f"ELSE try_cast(try_cast({text} AS TIMESTAMP) AS DATE) END END"
         )
-    return f"try_strptime({text}, {_formats(fmt.dates)})::DATE"
+    local, aware = _declared(text, fmt.dates)
+    days = [f"{local}::DATE"] if local else []
+    days += [f"timezone({sql_text(zone)}, {aware})::DATE"] if aware else []
+    return f"coalesce({', '.join(days)})"
 
 
 def _instant(raw: str, fmt: FileFormat, zone: str) -> Parsed:
     text = f"trim({raw})"
     if fmt.instants == "epoch_ms":
         return Parsed(_in_range(_epoch(text), "TIMESTAMPTZ"))
-    is_naive = f"(length({text}) = 10 OR NOT regexp_matches({text}, '{_OFFSET}'))"
+    local: str | None
+    aware: str | None
     if fmt.instants == "iso":
-        local = f"try_cast({text} AS TIMESTAMP)"
-        value = f"CASE WHEN {is_naive} THEN timezone({sql_text(zone)}, {local}) ELSE {_aware(text)} END"
+        readable = f"regexp_full_match({text}, '{_ISO_MOMENT}')"
+        has_offset = f"regexp_matches({text}, '{_OFFSET}')"
+        local = f"CASE WHEN {readable} AND NOT {has_offset} THEN try_cast({text} AS TIMESTAMP) END"
+        aware = f"CASE WHEN {readable} AND {has_offset} THEN {_aware(text)} END"
     else:
-        local = f"try_strptime({text}, {_formats(fmt.instants)})"
-        value = f"timezone({sql_text(zone)}, {local})"
-        is_naive = "true"
-    back = f"timezone({sql_text(zone)}, {value})"
-    later = f"timezone({sql_text(zone)}, {value} + INTERVAL 1 HOUR)"
-    earlier = f"timezone({sql_text(zone)}, {value} - INTERVAL 1 HOUR)"
-    clock = f"({is_naive} AND ({back} <> {local} OR {later} = {local} OR {earlier} = {local}))"
-    return Parsed(
-        _in_range(value, "TIMESTAMPTZ"), naive=f"({is_naive} AND {raw} IS NOT NULL)", clock_change=clock
-    )
+        local, aware = _declared(text, fmt.instants)
+    if local is None:
+        return Parsed(_in_range(str(aware), "TIMESTAMPTZ"))
+    quoted = sql_text(zone)
+    later = f"timezone({quoted}, {local})"
+    if zone in _STEADY_ZONES:
+        first, skipped, repeated = later, None, None
+    else:
+        # The engine reads a repeated hour as its second pass; the first is what the kit promises.
+        sooner = f"{later} - INTERVAL 1 HOUR"
+        repeated = f"(timezone({quoted}, {sooner}) = {local})"
+        skipped = f"(timezone({quoted}, {later}) <> {local})"
+        first = f"CASE WHEN {repeated} THEN {sooner} ELSE {later} END"
+    value = f"coalesce({aware}, {first})" if aware else first
+    return Parsed(_in_range(value, "TIMESTAMPTZ"), f"(({local}) IS NOT NULL)", skipped, repeated)
+
+
+def _declared(text: str, formats: tuple[str, ...] | str) -> tuple[str | None, str | None]:
+    """SQL of the local time and of the moment with an offset that declared formats read."""
+    declared = (formats,) if isinstance(formats, str) else formats
+    with_offset = [fmt for fmt in declared if "%z" in fmt or "%Z" in fmt]
+    without = [fmt for fmt in declared if fmt not in with_offset]
+    made = [
+        f"try_strptime({text}, [{', '.join(map(sql_text, some))}])" if some else None
+        for some in (without, with_offset)
+    ]
+    return made[0], made[1]
 
 
 def _aware(text: str) -> str:
-    colon = rf"regexp_replace({text}, '([+-]\d{{2}})(\d{{2}})$', '\1:\2')"
-    return f"try_cast({colon} AS TIMESTAMPTZ)"
+    plain = rf"regexp_replace({text}, ' ?(z|UTC|GMT)$', 'Z')"
+    return rf"try_cast(regexp_replace({plain}, '([+-]\d{{2}})(\d{{2}})$', '\1:\2') AS TIMESTAMPTZ)"
 
 
 def _epoch(text: str) -> str:
-    return f"CASE WHEN regexp_full_match({text}, '-?\\d+') THEN make_timestamptz(try_cast({text} AS BIGINT) * 1000) END"
-
-
-def _formats(formats: tuple[str, ...] | str) -> str:
-    declared = (formats,) if isinstance(formats, str) else formats
-    return "[" + ", ".join(map(sql_text, declared)) + "]"
+    # Fourteen digits reach past the year 5000; more would overflow microseconds.
+    number = f"try_cast({text} AS BIGINT)"
+    return f"CASE WHEN regexp_full_match({text}, '-?\\d{{1,14}}') THEN make_timestamptz({number} * 1000) END"
 
 
 def _in_range(value: str, type_: str) -> str:
     return f"CASE WHEN {value} BETWEEN {type_} '{EARLIEST_DATE}' AND {type_} '{LATEST_DATE}' THEN {value} END"
-
-
-def ambiguous_dates(file: str, column: str, count: int, example: str, row: int) -> Problem:
-    """The refusal of dates whose order of day and month is not declared."""
-    return Problem(
-        "dates whose order of day and month is not declared",
-        file=file,
-        row=row,
-        column=column,
-        expected="ISO dates such as 2026-07-31, or a declared format",
-        got=example,
-        next_step='Declare it in the mapping, for example `files: {"*": {dates: "%m/%d/%Y"}}`.',
-        count=count,
-    )

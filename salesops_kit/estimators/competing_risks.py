@@ -125,7 +125,8 @@ def log_log_interval(
     inner = (share > 0) & (share < 1) & (spread > 0)
     safe = np.where(inner, share, 0.5)
     width = z_value(confidence) * np.sqrt(np.where(inner, spread, 0)) / np.abs(safe * np.log(safe))
-    low, high = safe ** np.exp(width), safe ** np.exp(-width)
+    # Beyond e^30 the limits are 0 and 1 to the last bit, and the exponential would overflow.
+    low, high = safe ** np.exp(np.minimum(width, 30)), safe ** np.exp(-width)
     edge_low, edge_high = wilson(share * size, size, confidence)
     edge_low, edge_high = (np.where(np.isnan(edge), share, edge) for edge in (edge_low, edge_high))
     return np.where(inner, low, edge_low), np.where(inner, high, edge_high)

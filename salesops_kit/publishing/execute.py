@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from salesops_kit.publishing.contract import Value
-from salesops_kit.publishing.kernel import PrivateKernel, end_kernel, private_kernel
 from salesops_kit.publishing.manifest import Failure, Status
 from salesops_kit.publishing.redact import redact
+
+if TYPE_CHECKING:
+    import nbformat
 
 SENTINEL = "application/vnd.salesops.sentinel.v1+json"
 INJECTED = "injected-parameters"
@@ -59,8 +59,10 @@ class _Watch:
         self.index = cell_index
 
     def end_late_kernel(self) -> None:
+        from salesops_kit.publishing.kernel import end_last_kernel
+
         self.is_late = True
-        end_kernel(PrivateKernel.last_pid)
+        end_last_kernel()
 
 
 def execute(
@@ -78,6 +80,8 @@ def execute(
     last code cell. A kernel that dies is ``killed``; a cell or a report past its limit is ``timeout``.
     Nothing is raised for what a notebook does.
     """
+    from salesops_kit.publishing.kernel import private_kernel
+
     watch = _Watch()
     timer = threading.Timer(limits.report, watch.end_late_kernel)
     timer.daemon = True
@@ -122,6 +126,8 @@ def _papermill(
     watch: _Watch,
 ) -> nbformat.NotebookNode:
     import papermill
+
+    from salesops_kit.publishing.kernel import PrivateKernel
 
     executed = papermill.execute_notebook(
         notebook,

@@ -51,6 +51,11 @@ def end_kernel(pid: int | None) -> None:
         psutil.Process(pid).kill()
 
 
+def end_last_kernel() -> None:
+    """Kill the kernel that this process started last, if it still runs."""
+    end_kernel(PrivateKernel.last_pid)
+
+
 @contextlib.contextmanager
 def private_kernel(environment: dict[str, str]) -> Iterator[Config]:
     """The configuration of a kernel whose sockets no other user can reach.

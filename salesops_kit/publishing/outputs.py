@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from salesops_kit.language import _
+
+if TYPE_CHECKING:
+    import nbformat
 
 HEADLINE = "application/vnd.salesops.headline.v1+json"
 TABLE = "application/vnd.salesops.table.v1+json"
@@ -59,6 +60,8 @@ def trim(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, int]:
     and gives way to a note. Typed outputs of the kit are kept whole. The same object comes back when
     nothing is too long.
     """
+    from nbformat import from_dict
+
     cells = []
     count = 0
     for cell in notebook.cells:
@@ -66,9 +69,9 @@ def trim(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, int]:
         changed = sum(new is not old for new, old in zip(outputs, cell.get("outputs", []), strict=True))
         if changed:
             count += changed
-            cell = nbformat.from_dict({**cell, "outputs": outputs})
+            cell = from_dict({**cell, "outputs": outputs})
         cells.append(cell)
-    return (nbformat.from_dict({**notebook, "cells": cells}) if count else notebook), count
+    return (from_dict({**notebook, "cells": cells}) if count else notebook), count
 
 
 def _note(size: int) -> str:
@@ -76,12 +79,12 @@ def _note(size: int) -> str:
 
 
 def _trimmed(output: Any) -> Any:
+    from nbformat import from_dict
+
     if output.output_type == "stream":
         if len(output.text) <= LONGEST_TEXT:
             return output
-        return nbformat.from_dict(
-            {**output, "text": f"{output.text[:LONGEST_TEXT]}\n{_note(len(output.text))}\n"}
-        )
+        return from_dict({**output, "text": f"{output.text[:LONGEST_TEXT]}\n{_note(len(output.text))}\n"})
     data = output.get("data", {})
     sizes = {
         kind: len(text)
@@ -97,6 +100,4 @@ def _trimmed(output: Any) -> Any:
     else:
         kept = {kind: value for kind, value in data.items() if kind.startswith(OWN_TYPES)}
         plain = plain[:1_000]
-    return nbformat.from_dict(
-        {**output, "data": {**kept, "text/plain": f"{plain}\n{_note(max(sizes.values()))}"}}
-    )
+    return from_dict({**output, "data": {**kept, "text/plain": f"{plain}\n{_note(max(sizes.values()))}"}})

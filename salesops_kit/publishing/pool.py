@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -17,13 +18,20 @@ TICK_SECONDS = 0.2
 GRACE_SECONDS = 60
 ATTEMPTS = 2
 END_SECONDS = 5
+PRELOADED = ["salesops_kit.publishing.worker", "salesops_kit.publishing.kernel", "papermill", "nbconvert"]
 
 ExecutorFactory = Callable[[int], Executor]
 
 
 def local_processes(workers: int) -> Executor:
-    """Fresh interpreters on this machine; nothing of the driver's memory is inherited."""
-    context = multiprocessing.get_context("spawn")
+    """Interpreters on this machine that inherit nothing of the driver's memory.
+
+    On Linux they are forked from a server that has imported what a worker needs, which saves seconds
+    for each of them; elsewhere they start fresh, since a fork is not safe there.
+    """
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(PRELOADED)
     return ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-
-import nbformat
 
 from salesops_kit.language import _, use_locale
 from salesops_kit.publishing import files
@@ -40,13 +39,16 @@ def commit(root: Path, address: Address, staged: Path, manifest: Manifest, title
     files.make_folder(root, address.bundle(manifest.run).parent, private=private)
     check_inside(root, address.bundle(manifest.run))
     check_inside(root, address.stable)
-    files.move_folder(staged / "bundle", target)
     try:
+        files.move_folder(staged / "bundle", target)
         os.replace(page, root / address.stable)  # noqa: PTH105 - the commit point, by its usual name
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-    files.sync_folder(root.joinpath(address.folder))
+    with contextlib.suppress(
+        OSError
+    ):  # The page is out; a folder that cannot be synced does not unpublish it.
+        files.sync_folder(root.joinpath(address.folder))
     return published_entry(root, target, manifest, title, content)
 
 
@@ -56,6 +58,8 @@ def stale_page(root: Path, good: Entry, failed: Manifest, allowed_links: Sequenc
     Raises ``ValueError`` when the page that comes out may not be published, ``OSError`` when the
     bundle cannot be read.
     """
+    import nbformat
+
     assert good.bundle is not None
     bundle = PurePosixPath(good.bundle)
     notebook = nbformat.reads((root / bundle / NOTEBOOK_FILE).read_text(encoding="utf-8"), as_version=4)

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from salesops_kit.language import _, use_locale
 from salesops_kit.publishing.manifest import Manifest
+
+if TYPE_CHECKING:
+    import nbformat
 
 PAGE = Path(__file__).parent / "page"
 
@@ -63,12 +65,13 @@ def _exporter() -> Any:
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        exclude_anchor_links=True,
     )
 
 
 def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The cells as a reader sees them: Markdown in the reader's language, no stderr."""
+    from nbformat import from_dict
+
     cells = []
     for cell in notebook.cells:
         changed = dict(cell)
@@ -81,11 +84,14 @@ def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 if not (output.output_type == "stream" and output.name == "stderr")
             ]
         cells.append(changed)
-    return nbformat.from_dict({**notebook, "cells": cells})
+    return from_dict({**notebook, "cells": cells})
 
 
 def contents(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
-    """The headings of Markdown cells, in order, as level and text; fenced code is passed over."""
+    """The headings of Markdown cells in order, as level, text and id; fenced code is passed over.
+
+    The id is the one that nbconvert gives a heading of plain text.
+    """
     found: list[dict[str, Any]] = []
     for cell in notebook.cells:
         if cell.cell_type != "markdown" or "remove-cell" in cell.metadata.get("tags", []):
@@ -96,7 +102,14 @@ def contents(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
                 is_fenced = not is_fenced
             marks, space, text = line.partition(" ")
             if not is_fenced and space and text.strip() and marks and len(marks) <= 6 and set(marks) == {"#"}:
-                found.append({"level": len(marks), "text": text.strip().rstrip("#").strip()})
+                title = text.strip().rstrip("#").strip()
+                found.append(
+                    {
+                        "level": len(marks),
+                        "text": title,
+                        "id": quote(title.replace(" ", "-"), safe="?/:@!$&'()*+,;="),
+                    }
+                )
     return found
 
 

@@ -84,6 +84,7 @@ def run(
     jobs: int | None = None,
     only: Sequence[str] = (),
     force: bool = False,
+    failed_only: bool = False,
     dry_run: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -94,8 +95,9 @@ def run(
 
     Preflight checks every parameter of every job and raises :class:`InputError` with all problems
     before any kernel starts; ``dry_run`` stops there and returns the matrix. A report whose key has
-    not changed since it was published is skipped, unless ``force``. One failing report stops no
-    other. A failed gate keeps the company's and the teams' reports of that quarter back.
+    not changed since it was published is skipped, unless ``force``; with ``failed_only`` so is every
+    report whose last run was good. One failing report stops no other. A failed gate keeps the
+    company's and the teams' reports of that quarter back.
     :class:`~salesops_kit.errors.LockHeldError` is raised when another run publishes there. Ctrl-C and
     SIGTERM drop what is staged and keep what is published.
     """
@@ -122,7 +124,7 @@ def run(
             plan=loaded.file,
         )
         try:
-            batch.prepare(planned, force=force)
+            batch.prepare(planned, force=force, failed_only=failed_only)
             with _stop_on_signals(batch):
                 batch.run(jobs or loaded.plan.jobs, make_executor)
         finally:
@@ -162,14 +164,18 @@ class _Batch:
     tasks: list[_Task] = field(default_factory=list)
     record: RunRecord = field(init=False)
 
-    def prepare(self, planned: Sequence[Job], *, force: bool) -> None:
+    def prepare(self, planned: Sequence[Job], *, force: bool, failed_only: bool) -> None:
         """Take the run's number and decide for each job whether and why it runs."""
         seq = ledger.next_sequence(self.root)
         run = ledger.run_id(seq, self.started)
         staging = files.make_folder(self.root, PurePosixPath(STAGING, run), private=True)
         (self.root / STAGING).chmod(files.PRIVATE_FOLDER_MODE)
         for number, job in enumerate(planned):
-            self.tasks.append(self._task(job, seq, run, staging / f"{number:05d}", force=force))
+            task = self._task(job, seq, run, staging / f"{number:05d}", force=force)
+            if failed_only and not self.past.failed_since(job.address):
+                draft = task.draft.model_copy(update={"status": "skipped", "reason": "has not failed"})
+                task = replace(task, draft=draft, must_run=False)
+            self.tasks.append(task)
         self.record = RunRecord(
             seq=seq,
             run=run,
@@ -282,9 +288,9 @@ class _Batch:
     def _gate(self, group: Sequence[_Task]) -> Gate:
         heads: dict[str, Sequence[Mapping[str, Any]]] = {}
         for task in group:
-            if task.outcome is None:
-                heads[task.job.scope] = task.good.manifest.headlines if task.good else []
-            elif task.outcome.status == "success":
+            if task.outcome is None and task.good is not None:
+                heads[task.job.scope] = task.good.manifest.headlines
+            elif task.outcome is not None and task.outcome.status == "success":
                 heads[task.job.scope] = task.outcome.headlines
         missing = [team for team in (COMPANY, *sorted(self.leaf_teams)) if team not in heads]
         if missing:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
-
-import nbformat
+from typing import Any, Literal, get_args
 
 from salesops_kit.errors import InputError, Problem, did_you_mean
 from salesops_kit.publishing.contract import Parameter, parse_parameters
@@ -44,11 +43,11 @@ def read_template(path: Path) -> Template:
     file = path.name
     try:
         content = path.read_bytes()
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+        metadata, cells, language = _parts(json.loads(content.decode("utf-8")))
     except OSError as error:
         raise InputError(Problem(f"cannot be read: {error.strerror}", file=file)) from None
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
-        raise InputError(Problem(f"no notebook: {str(error)[:200]}", file=file)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(Problem(f"no notebook of format 4: {str(error)[:200]}", file=file)) from None
     problems: list[Problem] = []
     report = path.stem
     if not _REPORT.fullmatch(report) or _DEVICE.fullmatch(report):
@@ -59,17 +58,14 @@ def read_template(path: Path) -> Template:
                 expected="lower-case letters, digits and underscores, at most 60",
             )
         )
-    metadata = notebook.metadata.get("salesops")
     if not isinstance(metadata, dict):
         problems.append(Problem("no salesops metadata", file=file, expected=", ".join(FIELDS)))
         metadata = {}
     problems += _metadata_problems(metadata, file)
-    language = notebook.metadata.get("kernelspec", {}).get("language", "python")
     if language != "python":
         problems.append(Problem("another language", file=file, expected="python", got=str(language)))
-    cells = [c for c in notebook.cells if "parameters" in c.get("metadata", {}).get("tags", [])]
     parameters: dict[str, Parameter] = {}
-    if len(cells) != 1 or cells[0].cell_type != "code":
+    if len(cells) != 1:
         problems.append(
             Problem(
                 "no single parameters cell",
@@ -79,7 +75,7 @@ def read_template(path: Path) -> Template:
             )
         )
     else:
-        parameters, wrong = parse_parameters(cells[0].source, file=file)
+        parameters, wrong = parse_parameters(cells[0], file=file)
         problems += wrong
     if problems:
         raise InputError(problems)
@@ -93,6 +89,19 @@ def read_template(path: Path) -> Template:
         parameters=parameters,
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _parts(notebook: dict[str, Any]) -> tuple[Any, list[str], str]:
+    """The salesops metadata, the sources of the parameters cells, and the language."""
+    if notebook["nbformat"] != 4:
+        raise ValueError(f"the format is {notebook['nbformat']!r}")
+    tagged = [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", [])
+    ]
+    metadata = notebook["metadata"]
+    return metadata.get("salesops"), tagged, metadata.get("kernelspec", {}).get("language", "python")
 
 
 def _metadata_problems(metadata: Mapping[str, object], file: str) -> list[Problem]:

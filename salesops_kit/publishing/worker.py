@@ -13,9 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from salesops_kit.language import _, use_locale
 from salesops_kit.project import ROOT_VARIABLE
@@ -23,11 +21,13 @@ from salesops_kit.publishing import outputs, spreadsheets
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.execute import CONTEXT_VARIABLE, Execution, Limits, execute
 from salesops_kit.publishing.files import make_folder, write_file
-from salesops_kit.publishing.kernel import PrivateKernel, end_kernel
 from salesops_kit.publishing.manifest import Failure, PublishedFile, Status, Timings
 from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.redact import leaked, redact
 from salesops_kit.publishing.render import render
+
+if TYPE_CHECKING:
+    import nbformat
 
 PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = (
     "page.html",
@@ -101,12 +101,16 @@ def start_worker() -> None:
 
 
 def _leave() -> None:
-    end_kernel(PrivateKernel.last_pid)
+    from salesops_kit.publishing.kernel import end_last_kernel
+
+    end_last_kernel()
     os._exit(1)
 
 
 def work(order: WorkOrder) -> Outcome:
     """Run one report into ``<folder>/bundle`` and ``<folder>/stable.html``; failures are returned."""
+    import nbformat
+
     folder = Path(order.folder)
     execution = Execution("failed")
     began = time.monotonic()
@@ -144,6 +148,8 @@ def _timings(execution: Execution, render_seconds: float) -> Timings:
 
 
 def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) -> Outcome:
+    import nbformat
+
     assert execution.notebook is not None
     wrong = outputs.malformed(execution.notebook)
     if wrong:

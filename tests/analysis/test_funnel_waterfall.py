@@ -292,7 +292,7 @@ def histories(draw: st.DrawFn) -> list[Change]:
     st.integers(0, 12),
     st.sampled_from([Q1, None]),
 )
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_agrees_with_the_slow_version_and_teams_sum_to_the_company(
     deals: list[list[Change]], start: int, length: int, period: Period | None
 ) -> None:

@@ -109,7 +109,16 @@ class TinyPreparer:
         return hashlib.sha256(repr(self.deals).encode()).hexdigest()
 
     def key_parts(self, report_tables: list[str], params: dict[str, Any]) -> dict[str, str]:
-        return {"data": self._digest(), "tables": ",".join(report_tables)}
+        digest = hashlib.sha256(repr(self._rows(params)).encode()).hexdigest()
+        return {"data": digest, "tables": ",".join(report_tables)}
+
+    def _rows(self, params: dict[str, Any]) -> list[dict[str, Any]]:
+        team = params.get("team", "company")
+        return [
+            {"team": name, "amount": amount}
+            for name, quarter, amount in self.deals
+            if team in ("company", name) and quarter == params.get("quarter", quarter)
+        ]
 
     def period_text(self, params: dict[str, Any]) -> str:
         return str(params.get("quarter", "all time"))
@@ -121,11 +130,7 @@ class TinyPreparer:
         team = params.get("team", "company")
         if team in self.broken_for:
             raise OSError(f"no slice for {team}: postgresql://ann:hunter22@db/crm is down")
-        rows = [
-            {"team": name, "amount": amount}
-            for name, quarter, amount in self.deals
-            if team in ("company", name) and quarter == params.get("quarter", quarter)
-        ]
+        rows = self._rows(params)
         path = folder / "context.json"
         path.write_text(
             json.dumps({"sentinel": sentinel, "as_of": "2026-09-30", "rows": rows, "params": params})

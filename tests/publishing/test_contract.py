@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from salesops_kit.publishing.contract import Parameter, canonical, coerce, parse_parameters
 
-CELL = '''team: str = "company"    # Team, or company for all | one of: teams
+CELL = """team: str = "company"    # Team, or company for all | one of: teams
 quarter: str = "2026-Q3" # Fiscal quarter | one of: quarters
 as_of: str = ""          # Cut-off; empty is the earlier of quarter end and data end | format: date
 data: str = "sample"     # Dataset name or project folder | format: dataset
 horizon: int = 2         # Quarters ahead | range: 1..8; unit: quarters
 discount: float = -1     # Discount | range: ..0
 is_draft: bool = False   # Draft or not
-regions: list[str] = ["a"]  # Regions | one of: a, b'''
+regions: list[str] = ["a"]  # Regions | one of: a, b"""
 NAMES = {"teams": ["company", "NO", "007"], "quarters": ["2026-Q3"]}
 
 
@@ -40,9 +40,7 @@ def test_every_kind_of_line_is_read() -> None:
         "is_draft",
         "regions",
     ]
-    assert found["team"] == Parameter(
-        "team", "str", "company", "Team, or company for all", 1, one_of="teams"
-    )
+    assert found["team"] == Parameter("team", "str", "company", "Team, or company for all", 1, one_of="teams")
     assert (found["horizon"].minimum, found["horizon"].maximum, found["horizon"].unit) == (1, 8, "quarters")
     assert (found["discount"].minimum, found["discount"].maximum) == (None, 0)
     assert isinstance(found["discount"].default, float)
@@ -57,9 +55,9 @@ def test_every_kind_of_line_is_read() -> None:
         ("team: str  # Team", "not a parameter"),
         ('team: str = (\n"x")  # Team', "not a parameter"),
         ('a.b: str = "x"  # Team', "not a parameter"),
-        ('team: dict = {}  # Team', "unknown type"),
-        ('team: str = input()  # Team', "no literal"),
-        ('team: str = 7  # Team', "another type"),
+        ("team: dict = {}  # Team", "unknown type"),
+        ("team: str = input()  # Team", "no literal"),
+        ("team: str = 7  # Team", "another type"),
         ("n: int = True  # Number", "another type"),
         ("n: int = 2.0  # Number", "another type"),
         ('team: str = "x"', "no help"),
@@ -86,16 +84,20 @@ def test_a_malformed_line_is_a_problem(line: str, what: str) -> None:
 
 
 def test_all_problems_come_at_once_with_their_lines() -> None:
-    _, problems = parse_parameters('a: str = 1  # A\nb: int = 2\nc: float = 1.5  # C', file="t")
+    _, problems = parse_parameters("a: str = 1  # A\nb: int = 2\nc: float = 1.5  # C", file="t")
     assert [problem.row for problem in problems] == [1, 2]
 
 
-@pytest.mark.parametrize("raw", ["NO", "007", "null", "NA", "True", "1e5", "", "' OR 1=1", "{x.__class__}", "-rf"])
+@pytest.mark.parametrize(
+    "raw", ["NO", "007", "null", "NA", "True", "1e5", "", "' OR 1=1", "{x.__class__}", "-rf"]
+)
 def test_text_is_never_guessed(raw: str) -> None:
     assert coerce(Parameter("t", "str", "", "T", 1), raw) == (raw, None)
 
 
-@pytest.mark.parametrize("raw", ["2.0", "1_000", " 2", "2 ", "٣", "２", "0x10", "1e1", "", "True", "9" * 19, "--1"])
+@pytest.mark.parametrize(
+    "raw", ["2.0", "1_000", " 2", "2 ", "٣", "２", "0x10", "1e1", "", "True", "9" * 19, "--1"]
+)
 def test_an_int_is_plain_digits(raw: str) -> None:
     value, problem = coerce(Parameter("n", "int", 5, "N", 1), raw)
     assert value == 5

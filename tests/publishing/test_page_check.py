@@ -11,9 +11,11 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}"><title>T</title>
 <style>a {{ fill: url(#g); background: url(data:image/png;base64,AA==) }}</style></head>
 <body><h1>T</h1><p>s3nt</p>{body}</body></html>"""
-GOOD = """<a href="#x">x</a><a href="funnel/000001/tables.xlsx">t</a><img alt="c" src="data:image/png;base64,AA==">
+GOOD = """<a href="#x">x</a><a href="funnel/000001/tables.xlsx">t</a>
+<img alt="c" src="data:image/png;base64,AA==">
 <a href="https://crm.example.com/deal/7">7</a>&lt;script&gt; onclick= javascript:
-<svg xmlns="http://www.w3.org/2000/svg"><title>t</title><use xlink:href="#m"/><path clip-path="url(#c)" d="M0"/>
+<svg xmlns="http://www.w3.org/2000/svg"><title>t</title><use xlink:href="#m"/>
+<path clip-path="url(#c)" d="M0"/>
 <image xlink:href="data:image/png;base64,AA=="/></svg>"""
 ALLOWED = ["https://crm.example.com/deal/"]
 
@@ -74,18 +76,24 @@ def test_a_bad_page(body: str) -> None:
     assert check(body)
 
 
-@pytest.mark.parametrize("policy", ["", "default-src 'self'", "default-src 'none'; script-src 'unsafe-inline'"])
+@pytest.mark.parametrize(
+    "policy", ["", "default-src 'self'", "default-src 'none'; script-src 'unsafe-inline'"]
+)
 def test_a_weak_policy(policy: str) -> None:
     assert check("", policy) == ["no policy that forbids scripts and requests"]
 
 
 def test_what_must_be_there() -> None:
-    assert page_problems(PAGE.format(policy=POLICY, body=""), "other") == ["the sentinel of this run is missing"]
+    assert page_problems(PAGE.format(policy=POLICY, body=""), "other") == [
+        "the sentinel of this run is missing"
+    ]
     assert "not one whole HTML document" in page_problems("<p>s3nt", "s3nt")
     cut = PAGE.format(policy=POLICY, body=GOOD)[:-20]
     assert "not one whole HTML document" in page_problems(cut, "s3nt", allowed_links=ALLOWED)
 
 
-@pytest.mark.parametrize("pattern", ["", "http://x/{id}", "https://{id}", "https:{id}", "javascript:{id}", "https://x"])
+@pytest.mark.parametrize(
+    "pattern", ["", "http://x/{id}", "https://{id}", "https:{id}", "javascript:{id}", "https://x"]
+)
 def test_a_link_pattern_must_name_a_host(pattern: str) -> None:
     assert link_prefix(pattern) == []

@@ -32,7 +32,9 @@ def test_two_hundred_hostile_names_are_short_safe_and_distinct() -> None:
     names = list(dict.fromkeys(HOSTILE))
     assert len(names) >= 190
     folders = [scope_folder(name) for name in names]
-    assert all(len(folder) <= 47 and folder.replace("-", "").isalnum() and folder.isascii() for folder in folders)
+    assert all(
+        len(folder) <= 47 and folder.replace("-", "").isalnum() and folder.isascii() for folder in folders
+    )
     assert not any(folder.startswith("-") for folder in folders)
     assert len({folder.casefold() for folder in folders}) == len(names)
     assert collisions(names) == []

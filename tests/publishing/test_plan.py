@@ -158,3 +158,41 @@ def test_teams_that_share_a_folder_are_refused(templates: dict[str, Template]) -
             names=preparer.names(),
             leaf_teams=preparer.leaf_teams(),
         )
+
+
+def test_hostile_names_are_refused_or_literal_and_stay_inside(templates: dict[str, Template]) -> None:
+    """Two hundred names as teams that the data knows, and as teams that it does not."""
+    pieces = [
+        "../",
+        "CON",
+        "{x.__class__}",
+        "-rf",
+        "\u7532" * 86,
+        "emea",
+        "' OR 1=1",
+        "<script>",
+        "%2e",
+        "NO",
+    ]
+    names = list(dict.fromkeys(a + b + c for a in pieces for b in pieces for c in ("", "!")))
+    assert len(names) == 200
+    literal = 0
+    for name in names:
+        preparer = TinyPreparer(leaf_teams=(name,))
+        plan = parse_plan("{data: x, reports: bookings}", overrides=[("team", name)])
+        jobs = expand(plan, templates, names=preparer.names(), leaf_teams=[name])
+        assert jobs[0].params["team"] == name
+        assert len(jobs[0].address.stable.parts) == 4
+        assert ".." not in jobs[0].address.stable.parts
+        literal += 1
+        with pytest.raises(InputError, match="unknown team"):
+            expand(plan, templates, names=TinyPreparer().names(), leaf_teams=[])
+    assert literal == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["__class__", "team.x", "a b", "import os", "1x", "", "team;x", "--force", "pm"]
+)
+def test_hostile_parameter_names_are_refused(templates: dict[str, Template], name: str) -> None:
+    with pytest.raises(InputError, match="unknown parameter"):
+        rows(PLAN, templates, (name, "1"))

@@ -11,11 +11,11 @@ from salesops_kit.publishing.redact import leaked, redact, secret_values
 ENVIRONMENT = {
     "CRM_TOKEN": 'tok"en<&>42',
     "PGPASSWORD": "hunter22",
-    "AWS_SECRET_ACCESS_KEY": "abcdefgh12",
+    "AWS_SECRET_ACCESS_KEY": "/bcdefgh12",
     "DATABASE_URL": "postgresql://ann:pw@db/crm",
     "PWD": "/home/ann/secret",
     "KEYBOARD": "dvorak-layout",
-    "SSH_KEY": "/home/ann/.ssh/id",
+    "SSH_KEY": __file__,
     "SHORT_TOKEN": "abc",
 }
 

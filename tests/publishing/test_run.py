@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from salesops_kit.errors import InputError, LockHeldError
 from salesops_kit.publishing import ledger
 from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.plan_file import parse_plan
+from salesops_kit.publishing.publish import commit
 from salesops_kit.publishing.run import RunResult, run
 from salesops_kit.publishing.verify import verify
 from tests.publishing.kit import DEALS, TinyPreparer, templates_in, write_template
@@ -66,7 +68,9 @@ def test_everything_is_published_and_ties(published: tuple[Path, Path, RunResult
     assert not (root / ".staging").exists()
     for entry in result.entries:
         assert (root / entry.address.stable).is_file()
-        names = {p.relative_to(root / str(entry.bundle)).as_posix() for p in (root / str(entry.bundle)).rglob("*")}
+        names = {
+            p.relative_to(root / str(entry.bundle)).as_posix() for p in (root / str(entry.bundle)).rglob("*")
+        }
         assert names == {
             "page.html",
             "notebook.ipynb",
@@ -145,7 +149,9 @@ def test_a_failure_keeps_the_last_good_page_with_a_banner(
     assert result.run in page
     assert f'href="bookings/{good.manifest.run}/tables.xlsx"' in page
     after = snapshot(root)
-    assert {n for n in before if n.startswith("leaders/") and before[n] != after[n]} == {str(good.address.stable)}
+    assert {n for n in before if n.startswith("leaders/") and before[n] != after[n]} == {
+        str(good.address.stable)
+    }
     assert verify(root) == []
     catalog = after["index.html"].decode()
     assert 'data-status="failed"' in catalog
@@ -162,12 +168,15 @@ def test_a_failure_keeps_the_last_good_page_with_a_banner(
 def test_a_gate_keeps_back_what_does_not_tie(again: tuple[Path, Path]) -> None:
     root, templates = again
     before = snapshot(root / "leaders")
-    preparer = TinyPreparer([*DEALS, ("LATAM", "2026-Q3", 9.0)])
+    preparer = TinyPreparer([*DEALS, ("LATAM", "2026-Q3", 9.0), ("EMEA", "2026-Q3", 1.0)])
     result = publish(root, templates, preparer)
-    assert [e.manifest.error.name for e in result.failures if e.manifest.error] == ["GateFailed"] * 3
-    assert "319.75" in str(result.failures[0].manifest.error)
+    assert [(e.manifest.scope, e.manifest.error.name) for e in result.failures if e.manifest.error] == [
+        ("company", "GateFailed"),
+        ("EMEA", "GateFailed"),
+    ]
+    assert "won: the company has 320.75, its 2 leaf teams 311.75" in str(result.failures[0].manifest.error)
     assert {n for n, content in snapshot(root / "leaders").items() if before.get(n) != content} == {
-        str(e.address.stable.relative_to("leaders")) for e in result.entries
+        str(e.address.stable.relative_to("leaders")) for e in result.failures
     }
     assert verify(root) == []
 
@@ -210,7 +219,9 @@ def test_a_linked_output_is_refused_before_anything_runs(again: tuple[Path, Path
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_tampering_is_found_and_mended(again: tuple[Path, Path], published: tuple[Path, Path, RunResult]) -> None:
+def test_tampering_is_found_and_mended(
+    again: tuple[Path, Path], published: tuple[Path, Path, RunResult]
+) -> None:
     root, templates = again
     emea, apac = (next(e for e in published[2].entries if e.manifest.scope == s) for s in ("EMEA", "APAC"))
     (root / str(emea.bundle) / "tables" / "deals.csv").write_text("x")
@@ -270,6 +281,64 @@ def test_runs_are_ordered_by_number_when_the_clock_goes_back(again: tuple[Path, 
     result = publish(*again, now=lambda: early)
     assert result.run == "000002-20010101T000000Z"
     assert [r.seq for r in ledger.read_ledger(again[0])[0].records] == [1, 2]
+
+
+def test_a_run_of_the_failed_alone_touches_nothing_else(again: tuple[Path, Path]) -> None:
+    root, templates = again
+    preparer = TinyPreparer()
+    preparer.broken_for = {"APAC"}
+    failed = publish(root, templates, preparer, PLAN.replace("all", "APAC"), force=True)
+    assert failed.exit_code == 1
+    changed = TinyPreparer([*DEALS, ("EMEA", "2026-Q3", 1.0)])
+    result = publish(root, templates, changed, failed_only=True)
+    assert {e.manifest.scope: (e.manifest.status, e.manifest.reason) for e in result.entries} == {
+        "company": ("skipped", "has not failed"),
+        "EMEA": ("skipped", "has not failed"),
+        "APAC": ("success", "the last run failed"),
+    }
+
+
+def test_every_write_that_fails_leaves_the_old_page(
+    again: tuple[Path, Path], published: tuple[Path, Path, RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = again
+    good = published[2].entries[0]
+    before = snapshot(root)
+    manifest = good.manifest.model_copy(
+        update={
+            "run": "000009-20261121T231500Z",
+            "files": [f for f in good.manifest.files if f.path[0] != "."],
+        }
+    )
+    sync = os.fsync
+    outcomes = []
+    for failing in range(1, 20):
+        staged = root / ".staging" / f"{failing}"
+        shutil.copytree(root / str(good.bundle), staged / "bundle")
+        (staged / "bundle" / "manifest.json").unlink()
+        (staged / "stable.html").write_text("new")
+        calls = iter(range(1, 1_000))
+
+        def full(descriptor: int, calls: Iterator[int] = calls, failing: int = failing) -> None:
+            if next(calls) == failing:
+                raise OSError(28, "No space left on device")
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full)
+        try:
+            commit(root, good.address, staged, manifest, "T")
+        except OSError:
+            outcomes.append("failed")
+            shutil.rmtree(root / ".staging")
+            assert {k: v for k, v in snapshot(root).items() if v != before.get(k)} == {}
+        else:
+            outcomes.append("published")
+            break
+        finally:
+            monkeypatch.setattr(os, "fsync", sync)
+    assert outcomes.count("failed") >= 4
+    assert outcomes[-1] == "published"
+    assert (root / good.address.stable).read_text() == "new"
 
 
 def test_only_what_changed_runs_again(again: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

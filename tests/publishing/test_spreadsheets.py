@@ -25,7 +25,14 @@ def table(rows: list[list[Any]], *, id_: str = "deals", title: str = "Deals") ->
         {"name": "name", "label": "Name", "unit": None},
         {"name": "won", "label": "Won", "unit": "USD"},
     ]
-    return {"id": id_, "title": title, "columns": columns, "rows": rows, "truncated": True, "notes": ["=note"]}
+    return {
+        "id": id_,
+        "title": title,
+        "columns": columns,
+        "rows": rows,
+        "truncated": True,
+        "notes": ["=note"],
+    }
 
 
 def sheets(content: bytes) -> dict[str, list[list[Any]]]:
@@ -40,7 +47,11 @@ def test_forty_payloads_are_text_in_both_formats() -> None:
     assert [row[0] for row in rows] == ["'=Name", *(f"'{payload}" for payload in PAYLOADS)]
     content = to_xlsx([made], [{"id": "=1+1", "value": 1}], [("a", "=b")], created=CREATED)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        parts = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith((".xml", ".rels"))}
+        parts = {
+            name: archive.read(name).decode()
+            for name in archive.namelist()
+            if name.endswith((".xml", ".rels"))
+        }
     for name, text in parts.items():
         assert not re.search(r"<f[ >]|<hyperlink", text), name
         assert 'TargetMode="External"' not in text
@@ -55,7 +66,7 @@ def test_numbers_stay_numbers_and_missing_stays_empty() -> None:
     made = table([["a", -1.5], ["007", 12], [None, None], ["b", float("nan")], ["c", True]])
     text = to_csv(made)
     assert text.startswith(b"\xef\xbb\xbf")
-    assert text.decode("utf-8-sig") == 'Name,Won (USD)\r\na,-1.5\r\n007,12\r\n,\r\nb,\r\nc,True\r\n'
+    assert text.decode("utf-8-sig") == "Name,Won (USD)\r\na,-1.5\r\n007,12\r\n,\r\nb,\r\nc,True\r\n"
     found = sheets(to_xlsx([made], [], [], created=CREATED))["Deals"]
     assert found[0] == ["Name", "Won (USD)"]
     assert found[1:3] == [["a", -1.5], ["007", 12]]

@@ -39,7 +39,13 @@ def test_all_problems_of_all_templates_at_once(tmp_path: Path) -> None:
     files = {problem.file for problem in refused.value.problems}
     assert files == {"one.ipynb", "two.ipynb", "three.ipynb", "four.ipynb", "five.ipynb"}
     text = str(refused.value)
-    for part in ("wrong audience", "unknown salesops metadata 'ttle'", "not a parameter", "no tables", "no salesops"):
+    for part in (
+        "wrong audience",
+        "unknown salesops metadata 'ttle'",
+        "not a parameter",
+        "no tables",
+        "no salesops",
+    ):
         assert part in text
 
 

@@ -28,6 +28,7 @@ from salesops_kit.settings import Settings
 _RESULT = [
     "pipeline",
     "stage",
+    "stage_position",
     "entrants",
     "at_risk",
     "moved_on_rate",

@@ -25,7 +25,7 @@ from salesops_kit.estimators.dimensions import (
     parse_by,
     sort_groups,
 )
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.intervals import median_interval, z_value
 from salesops_kit.estimators.states import days_between, is_open, is_true, observation
 from salesops_kit.language import _, ngettext
@@ -146,7 +146,7 @@ def _ages(seen: ir.Table, dimensions: Sequence[Dimension], settings: Settings) -
         left=seen.count(), events=seen.is_event.sum(), won=won.sum(), lost=(seen.is_event & ~won).sum()
     )
     parts = [
-        label_groups(fetch(part).rename(columns={name: "age"}), dimensions, settings)
+        label_groups(collect(part).rename(columns={name: "age"}), dimensions, settings)
         for part, name in ((entries, "entry_age"), (exits, "exit_age"))
     ]
     return add_counts(parts, ENDS, [dimension.name for dimension in dimensions])
@@ -186,7 +186,7 @@ def _plain(closed: ir.Table, dimensions: Sequence[Dimension], settings: Settings
     length = ibis.greatest(days_between(closed.close_date, closed.created_date), 0)
     length = ibis.cases((closed.close_date.notnull() & closed.created_date.notnull(), length))
     lengths = closed.mutate(length=length).group_by([*keys, "outcome", "length"])
-    frame = label_groups(fetch(lengths.aggregate(deals=lambda t: t.count())), dimensions, settings)
+    frame = label_groups(collect(lengths.aggregate(deals=lambda t: t.count())), dimensions, settings)
     unknown = int(frame.loc[frame["length"].isna(), "deals"].sum())
     frame = frame[frame["length"].notna()]
     names = [dimension.name for dimension in dimensions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ibis
@@ -13,7 +14,7 @@ import pandas as pd
 from salesops_kit.analysis.funnel._outcomes import excluded_reasons, qualified_positions
 from salesops_kit.analysis.funnel._win_rate import closed_counts
 from salesops_kit.estimators.dimensions import join_dimensions
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
 from salesops_kit.estimators.states import days_between, falls_in, is_open, is_true, known_states
 from salesops_kit.language import _
@@ -62,14 +63,19 @@ def headlines(
     is after this one's, or within the period as many days after its start. Without a period there is
     no prior. A figure without any deal behind it is missing, but sums and counts are then 0.
     """
-    tables = (opportunity_states, stages, opportunities)
-    now = _figures(*tables, as_of=as_of, period=period, settings=settings)
+    reasons = excluded_reasons(opportunities, settings)
+    positions = qualified_positions(stages, settings)
+
+    def figures(day: dt.date, days: Period | None) -> dict[str, _Figure]:
+        return _figures(opportunity_states, opportunities, day, days, reasons, positions)
+
+    now = figures(as_of, period)
     before: dict[str, _Figure] = {}
     reason = _("All history: there is no quarter before.")
     if period is not None:
         previous = settings.fiscal.previous(period)
         seen_on = prior_as_of(as_of, period, previous)
-        before = _figures(*tables, as_of=seen_on, period=previous, settings=settings)
+        before = figures(seen_on, previous)
         reason = _("Compared with {period} as of {day}.").format(
             period=previous.label, day=seen_on.isoformat()
         )
@@ -159,30 +165,29 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
 
 def _figures(
     states: ir.Table,
-    stages: ir.Table,
     opportunities: ir.Table | None,
-    *,
     as_of: dt.date,
     period: Period | None,
-    settings: Settings,
+    reasons: list[str],
+    positions: Mapping[str, int],
 ) -> dict[str, _Figure]:
-    reasons = excluded_reasons(opportunities, settings)
     has_created = opportunities is not None and "created_date" in opportunities.columns
-    columns = [*(["loss_reason"] if reasons else []), *(["created_date"] if has_created else [])]
     known = known_states(states, as_of)
     tables = {"opportunity_states": states, "opportunities": opportunities}
     due = known.filter(falls_in(known.close_date, period) & is_true(known.is_closed))
-    closed = join_dimensions(due, (), tables, columns)
-    rate = closed_counts(closed, reasons, qualified_positions(stages, settings), ()).iloc[0]
-    won = closed.filter(is_true(closed.is_won))
-    bookings = fetch(won.aggregate(amount=won.amount.sum(), deals=won.count())).iloc[0]
+    closed = join_dimensions(due, (), tables, ["loss_reason"] if reasons else [])
+    rate = closed_counts(closed, reasons, positions, ()).iloc[0]
+    won = due.filter(is_true(due.is_won))
+    bookings = collect(won.aggregate(amount=won.amount.sum(), deals=won.count())).iloc[0]
     ahead = known.filter(is_open(known))
     if period is not None:
         ahead = ahead.filter(is_true(ahead.close_date >= ibis.literal(period.start)))
-    pipeline = fetch(ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count())).iloc[0]
+    pipeline = collect(ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count())).iloc[0]
     closed_deals = int(rate["won"] + rate["lost"])
     low, high = wilson(rate["won"], closed_deals)
-    lengths = _lengths(won) if has_created else np.array([], dtype=float)
+    lengths = np.array([], dtype=float)
+    if has_created:
+        lengths = _lengths(join_dimensions(won, (), tables, ["created_date"]))
     return {
         "bookings_won": _Figure(_zero_if_missing(bookings["amount"]), int(bookings["deals"])),
         "deals_won": _Figure(float(bookings["deals"]), int(bookings["deals"])),
@@ -199,7 +204,7 @@ def _figures(
 def _lengths(won: ir.Table) -> np.ndarray:
     dated = won.filter(won.close_date.notnull() & won.created_date.notnull())
     length = ibis.greatest(days_between(dated.close_date, dated.created_date), 0)
-    counts = fetch(dated.select(length=length).group_by("length").aggregate(deals=lambda t: t.count()))
+    counts = collect(dated.select(length=length).group_by("length").aggregate(deals=lambda t: t.count()))
     return np.repeat(counts["length"].to_numpy(float), counts["deals"].to_numpy(int))
 
 

@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 
 from salesops_kit.errors import InputError, unknown
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.states import falls_in, is_true, known_states
 from salesops_kit.language import _
 from salesops_kit.periods import Period
@@ -21,7 +21,7 @@ def excluded_reasons(opportunities: ir.Table | None, settings: Settings) -> list
     if opportunities is None or "loss_reason" not in opportunities.columns:
         return []
     listed = {reason.strip().casefold() for reason in settings.excluded_loss_reasons}
-    present = fetch(opportunities.select("loss_reason").distinct())["loss_reason"].dropna()
+    present = collect(opportunities.select("loss_reason").distinct())["loss_reason"].dropna()
     return sorted(reason for reason in present if reason.strip().casefold() in listed)
 
 
@@ -33,7 +33,7 @@ def qualified_positions(stages: ir.Table, settings: Settings) -> Mapping[str, in
     name = settings.first_qualified_stage
     if not name:
         return {}
-    frame = fetch(stages.select("pipeline", "stage", "position"))
+    frame = collect(stages.select("pipeline", "stage", "position"))
     found = frame[frame["stage"] == name]
     if found.empty:
         raise InputError(

@@ -46,11 +46,12 @@ def company_reference(
 
     ``teams``: teams that closed a deal or had one in a stage. ``win_rate``: ``won``, ``lost``, ``rate``
     and ``prior_strength`` (beta-binomial over teams). ``mean_won_amount``. ``horizon_days``.
-    ``stages``: for the period (``"0"``) and the four quarters that end with it (``"4"``) the ``first_day``
-    and ``last_day`` as ordinal numbers and ``figures``: per pipeline and stage ``at_risk``, ``next`` and ``moved_on`` (share within the horizon)
-    with ``_variance`` and ``_strength``, ``best_moved_on`` (the highest rate that is credible: the
-    largest lower limit among teams with at least 10 deals, not below the company's own rate) and
-    ``downstream_win_rate`` (won among closed deals that got past the stage). Unknown figures are None.
+    ``stages``: for the period (``"0"``) and for the four quarters that end with it (``"4"``) the
+    ``first_day`` and ``last_day`` as ordinal numbers and ``figures``, which hold per pipeline and stage
+    ``at_risk``, ``next`` and ``moved_on`` (share within the horizon) with ``_variance`` and ``_strength``,
+    ``best_moved_on`` (the highest rate that is credible: the largest lower limit among teams with at
+    least 10 deals, not below the company's own rate) and ``downstream_win_rate`` (won among closed
+    deals that got past the stage). Unknown figures are None.
     """
     reasons = excluded_reasons(opportunities, settings)
     tables = {"opportunity_states": opportunity_states, "opportunities": opportunities}

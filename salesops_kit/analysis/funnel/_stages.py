@@ -14,6 +14,7 @@ from salesops_kit.analysis.funnel._transitions import (
     CAUSES,
     MOVED_ON,
     STAGE_KEYS,
+    TOTALS,
     StageCounts,
     Window,
     count_transitions,
@@ -226,7 +227,7 @@ def _all_stages(rates: pd.DataFrame, listed: pd.DataFrame, keys: Sequence[str]) 
         return rates
     missing = listed[list(STAGE_KEYS)].merge(rates[list(STAGE_KEYS)], how="left", indicator=True)
     empty = missing[missing["_merge"] == "left_only"].drop(columns="_merge")
-    counted = [name for name in rates.columns if rates[name].dtype == "int64" and name not in STAGE_KEYS]
+    counted = [name for name in rates.columns if name in {*TOTALS, "left"}]
     return pd.concat([rates, empty.assign(**dict.fromkeys(counted, 0))], ignore_index=True).astype(
         dict.fromkeys(counted, "int64")
     )

@@ -13,13 +13,14 @@ import pandas as pd
 
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.states import is_open, observation
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings
 
 CAUSES = ("next", "skipped", "lost", "regressed")
 MOVED_ON = "moved_on"
+TOTALS = ["entrants", "at_risk", "still_open", "events", *CAUSES, MOVED_ON, "closed_days"]
 STAGE_KEYS = ("pipeline", "stage", "stage_position")
 _NEXT = ["next_position", "next_is_closed", "next_is_won"]
 
@@ -59,7 +60,7 @@ class StageCounts:
 def open_stages(stages: ir.Table) -> pd.DataFrame:
     """The open stages of each pipeline in order, each with ``following``, the next open position."""
     columns = ["pipeline", "stage", "position", "is_closed"]
-    frame = fetch(stages.select(*columns))
+    frame = collect(stages.select(*columns))
     is_closed = frame["is_closed"].fillna(value=False).astype(bool)
     frame = frame[~is_closed].sort_values(["pipeline", "position"], ignore_index=True)
     frame["following"] = frame.groupby("pipeline")["position"].shift(-1).astype(float)
@@ -90,14 +91,14 @@ def count_transitions(
     entries, exits = (label_groups(part, dimensions, settings) for part in (entries, exits))
     ages = add_counts([entries, exits], [*CAUSES, MOVED_ON], names)
     exits["closed_days"] = exits["events"] * exits["age"]
-    in_totals = ["still_open", "events", *CAUSES, MOVED_ON, "closed_days"]
+    of_exits = [name for name in TOTALS if name in exits.columns]
     totals = (
-        pd.concat([entries[[*names, "entrants", "at_risk"]], exits[[*names, *in_totals]]], ignore_index=True)
-        .fillna(dict.fromkeys(["entrants", "at_risk", *in_totals], 0))
+        pd.concat([entries[[*names, "entrants", "at_risk"]], exits[[*names, *of_exits]]], ignore_index=True)
+        .fillna(dict.fromkeys(TOTALS, 0))
         .groupby(list(names), as_index=False, dropna=False)
         .sum()
     )
-    totals = totals.astype(dict.fromkeys(["entrants", "at_risk", *in_totals], "int64"))
+    totals = totals.astype(dict.fromkeys(TOTALS, "int64"))
     return StageCounts(ages, totals, names)
 
 
@@ -114,7 +115,7 @@ def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:
         entrants=starts_run.sum(),
         at_risk=(starts_run | under_way | taken_over).sum(),
     )
-    return fetch(counts).rename(columns={"entry_age": "age"})
+    return collect(counts).rename(columns={"entry_age": "age"})
 
 
 def _exits(seen: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
@@ -128,7 +129,7 @@ def _exits(seen: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
             still_open=lambda t: t.is_still_so.sum(),
         )
     )
-    return fetch(counts).rename(columns={"exit_age": "age"})
+    return collect(counts).rename(columns={"exit_age": "age"})
 
 
 def classify(exits: pd.DataFrame, following: pd.Series) -> pd.DataFrame:

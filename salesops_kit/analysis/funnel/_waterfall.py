@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.errors import InputError, Problem, SalesOpsError
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.states import falls_in, is_open, is_true
 from salesops_kit.language import ngettext
 from salesops_kit.periods import Period
@@ -70,7 +70,7 @@ def waterfall(
     when ``start`` is no date or comes after ``as_of``.
     """
     first = _first_day(start, as_of, period, settings)
-    lines = fetch(_lines(_flows(_stays(opportunity_states, first, as_of, period)))).iloc[0]
+    lines = collect(_lines(_flows(_stays(opportunity_states, first, as_of, period)))).iloc[0]
     amounts = {step: _decimal(lines[f"{step}_amount"]) for step in STEPS}
     deals = {step: 0 if pd.isna(lines[f"{step}_deals"]) else int(lines[f"{step}_deals"]) for step in STEPS}
     _reconcile(amounts, deals, broken=0 if pd.isna(lines["broken"]) else int(lines["broken"]))

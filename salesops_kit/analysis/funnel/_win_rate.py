@@ -20,7 +20,7 @@ from salesops_kit.analysis.funnel._outcomes import (
 )
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
-from salesops_kit.estimators.engine import fetch
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
 from salesops_kit.estimators.shrinkage import Prior, estimate_prior, shrink
 from salesops_kit.estimators.states import falls_in, known_states
@@ -136,7 +136,7 @@ def _sums(rows: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
         sums[f"{name}_square"] = (amount * amount).sum(where=rows.outcome == name)
     sums["unknown_amount"] = (is_counted & rows.amount.isnull()).sum()
     grouped = rows.group_by(list(keys)).aggregate(**sums) if keys else rows.aggregate(**sums)
-    frame = fetch(grouped)
+    frame = collect(grouped)
     frame[_SUMS] = frame[_SUMS].astype("float64").fillna(0.0)
     return frame.astype(dict.fromkeys([*_COUNTS, "unknown_amount"], "int64"))
 
@@ -234,6 +234,6 @@ def closed_counts(
         "won_with_amount": (won & counted.amount.notnull()).sum(),
         "won_amount": counted.amount.sum(where=won),
     }
-    frame = fetch(counted.group_by(list(keys)).aggregate(**sums) if keys else counted.aggregate(**sums))
+    frame = collect(counted.group_by(list(keys)).aggregate(**sums) if keys else counted.aggregate(**sums))
     frame["won_amount"] = frame["won_amount"].astype("float64").fillna(0.0)
     return frame.fillna({"won": 0, "lost": 0, "won_with_amount": 0})

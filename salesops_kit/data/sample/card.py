@@ -148,8 +148,9 @@ times {paces} for SMB, Mid-Market and Enterprise; lost visits last {t.lost_dwell
    (the bottleneck) or across the drop (people hired late sold mostly after it). Deals of leavers go to
    colleagues when they are further along, which lifts those colleagues a little, too rarely to show.
 5. **Sandbagger.** One rep calls {t.sandbag_factor:g} of what is still going to close. Others call about 0.96
-   of it, with a steady personal leaning of 10 %. Everyone's log-normal error shrinks from
-   {t.call_noise_first_week:g} in week 1 to {t.call_noise_last_week:g} in week 12.
+   of it, with a steady personal leaning of 10 %. Their log-normal error shrinks from
+   {t.call_noise_first_week:g} in week 1 to {t.call_noise_last_week:g} in week 12; the sandbagger's is
+   {t.sandbag_noise:g} of that.
 6. **Churn driver.** In {_percent(t.usage_drop_rate)} of terms, active users per seat fall over the term's
    last {t.usage_drop_months} months to {t.usage_drop_level:g} of their level. Such terms end in churn with
    {_percent(t.churn_after_drop)}, others with {_percent(t.churn_otherwise)}. Satisfaction and surveys follow
@@ -171,7 +172,9 @@ Plans are named `{t.standard_plan}`, `{t.ramp_plan}` (first six months of new hi
 
 _DIRTY_ROWS = """
 ## Dirty rows
-Quarantined rows cannot be read or placed and count in no figure; noted rows stay in. None is a won deal.
+Quarantined rows cannot be read or identified and count in no figure (of a repeated key, the first row
+stays). Noted rows stay in. None is a won deal. Owners, amounts, currencies, stages and overdue close dates
+are as dirty in the history as in the deal.
 """
 
 _RELATIONS = """

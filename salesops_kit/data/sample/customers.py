@@ -9,7 +9,13 @@ from salesops_kit.data.sample.deals import Deals, account_keys, opportunity_keys
 from salesops_kit.data.sample.draws import Draws, Ints
 from salesops_kit.data.sample.lifecycle import Block
 from salesops_kit.data.sample.names import CHINESE, KOREAN, LATIN, company_names
-from salesops_kit.data.sample.timeline import day_from_month, instant, instant_from_ticks, month_number
+from salesops_kit.data.sample.timeline import (
+    day_from_month,
+    end_of_day,
+    instant,
+    instant_from_ticks,
+    month_number,
+)
 from salesops_kit.data.sample.world import (
     COUNTRIES,
     CURRENCIES,
@@ -99,7 +105,7 @@ def write_subscriptions(output: Output, block: Block, deals: Deals, first: int, 
     notice = instant(np.maximum(terms["notice_day"][term], 1), np.full(len(term), 39_600))
     lost_at = instant_from_ticks(block.paths.closed[np.maximum(renewal, 0)])
     cancelled = np.where(renewal >= 0, lost_at, notice)
-    known = churned & (cancelled < instant(np.array([world.end_day + 1]), np.array([0]))[0])
+    known = churned & (cancelled < end_of_day(world.end_day))
     account = terms["account"][term]
     source = np.where(is_step, terms["grown_deal"][term], terms["deal"][term])
     output.write(

@@ -16,6 +16,7 @@ from salesops_kit.data.sample.timeline import (
     TICKS,
     day_from_ticks,
     day_number,
+    end_of_day,
     instant,
     instant_from_ticks,
     ticks_from_day,
@@ -35,7 +36,7 @@ MOST_SUCCESSIONS = 4
 
 def write_leads(output: Output, deals: Deals, names: pa.Array, first: int, world: World, draws: Draws) -> int:
     """Leads that became deals and more that did not, with their touches; returns how many."""
-    horizon = instant(np.array([world.end_day + 1]), np.array([0]))[0]
+    horizon = end_of_day(world.end_day)
     inbound = (deals.type == NEW) & ~np.isin(deals.lead_source, [2, 3])
     origin = np.flatnonzero(inbound & draws.happens(len(inbound), 0.85))
     won_at = instant_from_ticks(deals.start[origin])
@@ -145,7 +146,7 @@ def write_activities(output: Output, deals: Deals, first: int, world: World, dra
     minutes = np.where(is_copy, np.append(0, minutes[:-1]) if len(row) else minutes, minutes)
     outbound = draws.happens(len(row), 0.7)
     answered = started + (draws.exponential(len(row), 9) * 3_600).astype(np.int64)
-    horizon = instant(np.array([world.end_day + 1]), np.array([0]))[0]
+    horizon = end_of_day(world.end_day)
     replied = (kind == 1) & outbound & draws.happens(len(row), 0.3) & (answered < horizon)
     inside = (kind == 2) & draws.happens(len(row), 0.15)
     inside = np.where(is_copy, np.append(False, inside[:-1]) if len(row) else inside, inside)

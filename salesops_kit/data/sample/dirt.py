@@ -87,7 +87,9 @@ def soil_deals(
 
     def rewrite(row: int, column: str, value: str | None, *, only: int | None = None) -> None:
         for place in np.flatnonzero(deals.changes.deal == row):
-            if only is None or deals.changes.stage[place] == only:
+            stage = int(deals.changes.stage[place])
+            closing = column == "close_date" and stage >= OPEN_STAGES  # keeps the day on which it closed
+            if not closing and only in (None, stage):
                 past.put(column, int(place), value)
 
     if format == "csv":
@@ -104,14 +106,14 @@ def soil_deals(
         rewrite(row, "owner_id", UNKNOWN_OWNER)
     soil(next(spread), "account_id", UNKNOWN_ACCOUNT, "account that does not exist")
     row = next(waiting)
-    soil(row, "stage", STRANGE_STAGE, "stage that is not in stages", QUARANTINED)
+    soil(row, "stage", STRANGE_STAGE, "stage that is not in stages")
     rewrite(row, "stage", STRANGE_STAGE, only=int(deals.stage[row]))
     for source, amount, kind in ((spread, "-4200.00", "negative amount"), (waiting, "0.00", "zero amount")):
         row = next(source)
         soil(row, "amount", amount, kind)
         rewrite(row, "amount", amount)
     row = next(spread)
-    soil(row, "currency", None, "missing currency", QUARANTINED)
+    soil(row, "currency", None, "missing currency")
     rewrite(row, "currency", None)
     for days in OVERDUE_DAYS:
         row = next(waiting)

@@ -19,7 +19,7 @@ from salesops_kit.data.sample.timeline import (
     quarter_start,
     ticks_from_day,
 )
-from salesops_kit.data.sample.world import LOST, NEVER, OPEN_STAGES, WON, World
+from salesops_kit.data.sample.world import NEVER, OPEN_STAGES, World
 
 Mask = NDArray[np.bool_]
 
@@ -99,6 +99,8 @@ def build(block: Block, amount: Ints, world: World, draws: Draws) -> Changes:
     deal, tick, stage, value, close_day, holder = (
         column[order] for column in (deal, tick, stage, value, close_day, holder)
     )
+    # Before rows go: what was handed over or put off while a deal was lost holds when it is reopened.
+    holder, close_day = _carry(holder), _carry(close_day)
     moved = stage != UNSET
     keep = moved | (_carry(stage) < OPEN_STAGES) & (_carry(stage) >= 0)
     deal, tick, stage, value, close_day, holder = (
@@ -109,8 +111,8 @@ def build(block: Block, amount: Ints, world: World, draws: Draws) -> Changes:
     tick = axis % _DEAL_WIDTH
     removed = stage == DELETED
     stage = _carry(np.where(removed, UNSET, stage))
-    close_day = _carry(np.where((stage >= OPEN_STAGES), day_from_ticks(tick), close_day))
-    return Changes(deal, tick, stage, _carry(value), close_day, _carry(holder), removed)
+    close_day = np.where(stage >= OPEN_STAGES, day_from_ticks(tick), close_day)
+    return Changes(deal, tick, stage, _carry(value), close_day, holder, removed)
 
 
 def _visits(
@@ -120,18 +122,12 @@ def _visits(
     paths = block.paths
     opens = paths.tick == block.deals["start"][paths.deal]
     closes = (paths.tick == paths.closed[paths.deal]) & (paths.stage != DELETED)
-    reopened_close = day_from_ticks(paths.tick) + 45
-    was_closed = np.zeros(len(paths.deal), dtype=bool)
-    order = np.lexsort((paths.tick, paths.deal))
-    sorted_stage, sorted_deal = paths.stage[order], paths.deal[order]
-    after_lost = (sorted_stage[:-1] == LOST) & (sorted_deal[:-1] == sorted_deal[1:])
-    was_closed[order[1:]] = after_lost
     parts.add(
         paths.deal,
         paths.tick,
         stage=paths.stage,
         amount=np.where(opens, first_amount[paths.deal], np.where(closes, amount[paths.deal], UNSET)),
-        close_day=np.where(opens, expected[paths.deal], np.where(was_closed, reopened_close, UNSET)),
+        close_day=np.where(opens, expected[paths.deal], UNSET),
         owner=np.where(opens, owner[paths.deal], UNSET),
     )
 
@@ -197,12 +193,15 @@ def _handovers(parts: _Parts, block: Block, owner: Ints, world: World, draws: Dr
         left = world.left_day[holder[active]]
         known = left < NEVER
         active, left = active[known], left[known]
-        last_tick = ticks_from_day(left - 1 - 2 * (((left + 2) % 7) < 2)) + TICKS - 1
+        weekday = (left + 2) % 7  # of the day before; Monday is 0
+        last_day = left - 1 - np.maximum(weekday - 4, 0)
+        last_tick = ticks_from_day(last_day) + TICKS - 1
         hands = (last_tick > since[active]) & (last_tick < closed[active])
-        active, last_tick, left = active[hands], last_tick[hands], left[hands]
+        active, last_tick, left, last_day = active[hands], last_tick[hands], left[hands], last_day[hands]
         if not len(active):
             break
         taker = world.owner(team[active], left, draws)
-        parts.add(active, last_tick, owner=taker)
-        holder[active], since[active] = taker, last_tick
-    assert WON < LOST
+        starts_that_day = world.hired_day[taker] > last_day
+        when = np.where(starts_that_day, ticks_from_day(left), last_tick)
+        parts.add(active, when, owner=taker)
+        holder[active], since[active] = taker, when

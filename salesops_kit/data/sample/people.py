@@ -38,7 +38,8 @@ def write_calls(output: Output, totals: Totals, draws: Draws) -> None:
     starts = quarter_start(quarters)[:, None] + 7 * (CALL_WEEKS - 1)
     days = starts + (4 - starts) % 7  # the first Monday of the call's week
     booked = totals.by_week[:sellers, 1:-1].cumsum(axis=2) / BASE_SCALE
-    closed = booked[:, :, CALL_WEEKS - 1]
+    before = np.concatenate([np.zeros((*booked.shape[:2], 1)), booked], axis=2)
+    closed = before[:, :, CALL_WEEKS - 1]
     final = np.broadcast_to(booked[:, :, -1:], closed.shape)
     shape, size = closed.shape, closed.size
     noise = np.linspace(truths.call_noise_first_week, truths.call_noise_last_week, weeks)
@@ -47,7 +48,9 @@ def write_calls(output: Output, totals: Totals, draws: Draws) -> None:
     usual = final.mean()
     hope = np.maximum(draws.normal(size).reshape(shape), 0) * usual * 0.08 * np.linspace(1, 0.1, weeks)
     hope[world.cases["sandbagger"]] = 0.0
-    error = np.exp(noise * draws.normal(size).reshape(shape))
+    spread = np.ones(sellers)
+    spread[world.cases["sandbagger"]] = truths.sandbag_noise
+    error = np.exp(noise * spread[:, None, None] * draws.normal(size).reshape(shape))
     commit = closed + (final - closed) * habit[:, None, None] * error + hope
     best = commit * (1.15 + 0.25 * draws.uniform(size).reshape(shape))
     seller, quarter, week = (grid.ravel() for grid in np.indices(shape))

@@ -36,11 +36,12 @@ class Truths:
     drop_from: dt.date = dt.date(2026, 5, 1)
     drop_factor: float = 0.70
 
-    quarter_end_pull: float = 0.40
-    year_end_pull: float = 0.65
-    pull_reach_days: int = 32
+    quarter_end_pull: float = 0.55
+    year_end_pull: float = 0.75
+    pull_reach_days: int = 38
 
     sandbag_factor: float = 0.45
+    sandbag_noise: float = 0.4
     call_noise_first_week: float = 0.40
     call_noise_last_week: float = 0.08
 

@@ -74,6 +74,15 @@ def instant(days: Ints, seconds: Ints) -> Ints:
     return days * DAY_SECONDS + seconds + offsets[np.clip(days - first, 0, len(offsets) - 1)]
 
 
+def end_of_day(day: int) -> int:
+    """UTC seconds since 1970 of the end of a local day, counted from that day's own noon.
+
+    >>> end_of_day(day_number(dt.date(2026, 10, 31))) - day_number(dt.date(2026, 11, 1)) * DAY_SECONDS
+    14400
+    """
+    return int(instant(np.array([day]), np.array([DAY_SECONDS]))[0])
+
+
 def instant_from_ticks(ticks: Ints) -> Ints:
     """UTC seconds since 1970 of each tick."""
     return instant(day_from_ticks(ticks), local_second(ticks))

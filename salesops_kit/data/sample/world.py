@@ -27,7 +27,7 @@ PRICE_BOOK = [1.0, 0.92, 150.0]
 PRODUCTS = ["Core Platform", "Analytics Suite", "Automation Cloud", "Data Connect", "Onboarding Services"]
 PRODUCT_IDS = ["P01", "P02", "P03", "P04", "P90"]
 PRODUCT_FAMILIES = ["Platform", "Platform", "Platform", "Add-on", "Services"]
-LIST_PRICES = [480, 360, 600, 240, 2_500]  # USD per seat and year; services per package
+LIST_PRICES = [480, 360, 600, 240, 200]  # USD per seat and year; services per hour
 PRODUCT_WEIGHTS = [0.40, 0.27, 0.21, 0.12]
 PRODUCT_SIZE = [1.0, 0.8, 1.3, 0.6]
 SERVICES = 4
@@ -43,6 +43,7 @@ _LEAVES = (
 PARENTS = ("Americas", "International")
 COUNTRIES = sorted({country for leaf in _LEAVES for country in leaf[3]})
 
+PINNED_SEATS = 3  # of each team stay as they are, as cases and moves are planted in them
 _LONG_AGO = dt.date(2020, 2, 3)
 NEVER = 2**40
 
@@ -100,12 +101,12 @@ class World:
     def _hire_team(self, team: int, seats: int, draws: Draws) -> None:
         first, end = day_number(self.truths.first_day), self.end_day
         grown = draws.happens(seats, 0.15)
-        leaves = draws.happens(seats, 0.25)
+        leaves = draws.happens(seats, 0.45)
         when = draws.uniform(seats)
         before = draws.whole(seats, 30, 1_200)
         gap = draws.whole(seats, 15, 80)
         for seat in range(seats):
-            pinned = seat < 4  # the first seats stay as they are: cases and moves are planted in them
+            pinned = seat < PINNED_SEATS
             hired = first - int(before[seat])
             if grown[seat] and not pinned:
                 hired = _payday(first + int(when[seat] * 0.6 * (end - first)))

@@ -30,9 +30,7 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
     rows = _with_headings(frame)
     is_heading = rows["entrants"].isna() & rows["rate"].isna() & rows["_heading"]
     shown = [
-        ""
-        if heading
-        else _("{value} of {n}").format(value=formats.percent(rate), n=formats.count(entrants))
+        "" if heading else _("{value} of {n}").format(value=formats.percent(rate), n=formats.count(entrants))
         for heading, rate, entrants in zip(is_heading, rows["rate"], rows["entrants"], strict=True)
     ]
     reference = _floats(rows, "reference_rate")
@@ -80,7 +78,9 @@ def stage_times(frame: pd.DataFrame) -> Figure:
         return _rows.nothing_to_draw(_("No deal has entered a stage yet."))
     p50, p75, p90 = (_floats(frame, name) for name in ("p50", "p75", "p90"))
     low, high = (_floats(frame, name) for name in ("p50_low", "p50_high"))
-    shown = [" · ".join(formats.days_number(value) for value in row) for row in zip(p50, p75, p90, strict=True)]
+    shown = [
+        " · ".join(formats.days_number(value) for value in row) for row in zip(p50, p75, p90, strict=True)
+    ]
     every = np.concatenate([p50, p75, p90, high])
     end = float(np.nanmax(every)) * 1.04 if np.isfinite(every).any() else 1.0
     with _rows.chart_style():
@@ -94,7 +94,9 @@ def stage_times(frame: pd.DataFrame) -> Figure:
         positions = np.arange(len(frame))
         reached = np.isfinite(p50) & np.isfinite(p90)
         axes.hlines(positions[reached], p50[reached], p90[reached], color=SOFT, linewidth=6, zorder=2)
-        axes.vlines(p90[reached], positions[reached] - 0.2, positions[reached] + 0.2, color=ACCENT, lw=2, zorder=3)
+        axes.vlines(
+            p90[reached], positions[reached] - 0.2, positions[reached] + 0.2, color=ACCENT, lw=2, zorder=3
+        )
         for position in positions[np.isfinite(p50) & ~np.isfinite(p90)]:
             axes.annotate(
                 "",
@@ -121,7 +123,10 @@ def _intervals(axes: Axes, positions: np.ndarray, low: np.ndarray, high: np.ndar
 
 def _name_marks(axes: Axes, values: np.ndarray, end: float) -> None:
     """Name the three marks once, on the row where they stand furthest apart."""
-    nearest = [min((b - a for a, b in pairwise(row)), default=0.0) if np.isfinite(row).all() else -1 for row in values]
+    nearest = [
+        min((b - a for a, b in pairwise(row)), default=0.0) if np.isfinite(row).all() else -1
+        for row in values
+    ]
     row = int(np.argmax(nearest))
     if nearest[row] < 0.14 * end:
         return

@@ -1,0 +1,218 @@
+"""A mapping's rules as SQL: the SELECT that types one file's rows for one canonical table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from salesops_kit.data import values
+from salesops_kit.data.contracts import LINEAGE, Table
+from salesops_kit.data.engine import sql_name, sql_text
+from salesops_kit.data.mapping import Lookup, Rule, TableRule
+from salesops_kit.data.sources import Source
+from salesops_kit.errors import Problem, did_you_mean
+
+# One bit per column: text that could not be read; a moment without offset; a local time that the
+# clock change leaves out; one that it has twice.
+MASKS = ("_bad", "_naive", "_skipped", "_repeated")
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How one table is filled from one file: the rule, its file, every file by name, and the zone.
+
+    ``dated`` are passed-through columns that hold dates.
+    """
+
+    table: Table
+    rule: TableRule
+    sources: Mapping[str, Source]
+    zone: str
+    dated: frozenset[str] = frozenset()
+
+    @property
+    def source(self) -> Source:
+        """The file that the rule reads."""
+        return self.sources[self.rule.source]
+
+    def rule_for(self, name: str) -> Rule | None:
+        """The rule that fills a canonical column; a column of that very name fills itself."""
+        if name in self.rule.columns:
+            return self.rule.columns[name]
+        return Rule(column=name) if name in self.source.columns else None
+
+    def filled(self) -> set[str]:
+        """The canonical columns that the rule fills."""
+        return {name for name in self.table.columns if self.rule_for(name)}
+
+    def kept(self) -> dict[str, str]:
+        """Columns that pass through: the name they get, and theirs in the file.
+
+        A name that differs from one of the kit's only by case gets `` (source)`` behind it.
+        """
+        if self.rule.keep == "none":
+            return {}
+        used = {column for rule in self.rule.columns.values() for column in rule.columns()}
+        chosen = set(self.source.columns) - used if self.rule.keep == "all" else set(self.rule.keep)
+        taken = {*self.table.columns, *MASKS, *LINEAGE}
+        return {
+            f"{name} (source)" if name.casefold() in taken else name: name
+            for name in self.source.columns
+            if name in chosen and name not in self.table.columns
+        }
+
+
+def column_problems(filling: Filling) -> Iterator[Problem]:
+    """Columns that the file lacks, and required columns that nothing fills."""
+    source, known = filling.source, list(filling.source.columns)
+    rule = filling.rule
+    wanted = [name for column in rule.columns.values() for name in sorted(column.columns())]
+    wanted += [*rule.where, *(rule.keep if isinstance(rule.keep, tuple) else ())]
+    for name in dict.fromkeys(wanted):
+        if name not in known:
+            yield Problem(
+                f"the file has no column {name!r}", file=source.name, row=1, column=name,
+                next_step=did_you_mean(name, known),
+            )  # fmt: skip
+    if not rule.columns:
+        yield from _misspelt(filling)
+    for name, contract in filling.table.columns.items():
+        if not contract.nullable and filling.rule_for(name) is None and name not in _folded(known):
+            yield Problem(
+                f"the required column {name} of {filling.table.name} is missing", file=source.name, row=1,
+                column=name, next_step=did_you_mean(name, known),
+            )  # fmt: skip
+    for lookup in (lookup for column in rule.columns.values() for lookup in column.lookups()):
+        yield from _lookup_columns(lookup, filling.sources)
+
+
+def _folded(names: Sequence[str]) -> dict[str, str]:
+    """Names by the canonical name that they would be but for case, spaces and hyphens."""
+    return {"_".join(name.casefold().replace("-", " ").split()): name for name in names}
+
+
+def _misspelt(filling: Filling) -> Iterator[Problem]:
+    """In a folder of canonical tables: headers that are a contract's name in other letters."""
+    for folded, name in _folded(filling.source.columns).items():
+        if folded != name and folded in filling.table.columns:
+            yield Problem(
+                f"unknown column {name!r}", file=filling.source.name, row=1, column=name,
+                next_step=f"Did you mean {folded}? Rename it, or import the file with a mapping.",
+            )  # fmt: skip
+
+
+def _lookup_columns(lookup: Lookup, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    source = sources.get(lookup.file)
+    for name in (lookup.key, lookup.value) if source else ():
+        if source and name not in source.columns:
+            yield Problem(
+                f"the file has no column {name!r}", file=source.name, row=1, column=name,
+                next_step=did_you_mean(name, source.columns),
+            )  # fmt: skip
+
+
+def fan_outs(con: duckdb.DuckDBPyConnection, filling: Filling) -> Iterator[Problem]:
+    """Keys of lookups that occur more than once, so that a join would count rows twice."""
+    lookups = {lookup for rule in filling.rule.columns.values() for lookup in rule.lookups()}
+    for file, key in sorted({(lookup.file, lookup.key) for lookup in lookups}):
+        if file not in filling.sources:
+            continue
+        relation = filling.sources[file].relation
+        field = f"trim({sql_name(key)})"
+        twice = con.execute(
+            f"SELECT {field}, count(*), min(source_row) FROM {relation} WHERE {field} <> '' "
+            "GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 LIMIT 20"
+        ).fetchall()
+        for value, times, row in twice:
+            yield Problem(
+                "the key of a lookup is not unique, so rows would be counted more than once", file=file,
+                row=row, column=key, expected="a key that occurs once", got=value, count=times,
+            )  # fmt: skip
+
+
+def select(filling: Filling, extras: Sequence[str]) -> str:
+    """SQL of one file's rows with every canonical column, ``extras``, the masks and the lineage."""
+    table, source, rule = filling.table, filling.source, filling.rule
+    joins: list[str] = []
+    columns: list[str] = []
+    masks: dict[str, list[str]] = {mask: [] for mask in MASKS}
+    for bit, (name, contract) in enumerate(table.columns.items()):
+        column = filling.rule_for(name)
+        if column is None:
+            columns.append(f"NULL::{values.SQL_TYPES[contract.type]} AS {sql_name(name)}")
+            continue
+        raw = _raw(column, filling, joins)
+        parsed = _parse(contract.type, raw, column, filling)
+        value = parsed.value
+        if column.scale is not None:
+            value = f"try_cast(({value}) * {column.scale:f} AS {values.SQL_TYPES[contract.type]})"
+        columns.append(f"{value} AS {sql_name(name)}")
+        _flag(masks, 1 << bit, parsed, values.is_unreadable(contract.type, raw, value))
+    own = {name.casefold(): column for name, column in filling.kept().items()}
+    dated = sorted(filling.dated & set(extras))
+    for name in extras:
+        kept = own.get(name.casefold())
+        raw = values.without_nulls(f"s.{sql_name(kept)}" if kept else "NULL::VARCHAR", source.format)
+        if name in dated:
+            value = values.parse("date", raw, source.format_of(kept), filling.zone).value
+            unreadable = values.is_unreadable("date", raw, value)
+            bit = len(table.columns) + dated.index(name)
+            masks["_bad"].append(f"CASE WHEN {unreadable} THEN {1 << bit} ELSE 0 END")
+        else:
+            value = f"nullif(trim(nfc_normalize({raw})), '')"
+        columns.append(f"{value} AS {sql_name(name)}")
+    columns += [f"({' + '.join(flags) or '0'})::BIGINT AS {mask}" for mask, flags in masks.items()]
+    columns += [f"{sql_text(source.name)} AS source_file", "s.source_row AS source_row"]
+    query = f"SELECT {', '.join(columns)} FROM {source.relation} AS s {' '.join(joins)}"
+    if rule.where:
+        query += " WHERE " + " AND ".join(
+            f"trim(s.{sql_name(name)}) IN ({', '.join(map(sql_text, allowed))})"
+            for name, allowed in rule.where.items()
+        )
+    if rule.distinct:
+        names = ", ".join(sql_name(name) for name in (*table.columns, *extras))
+        query = f"SELECT * FROM ({query}) QUALIFY source_row = min(source_row) OVER (PARTITION BY {names})"
+    return f"({query})"
+
+
+def _parse(type_: str, raw: str, column: Rule, filling: Filling) -> values.Parsed:
+    fmt = filling.source.format_of(column.column)
+    if column.dates is not None and column.column not in filling.source.native:
+        fmt = fmt.model_copy(update={"dates": column.dates, "instants": column.dates})
+    return values.parse(type_, raw, fmt, column.zone or fmt.zone or filling.zone)
+
+
+def _flag(masks: dict[str, list[str]], bit: int, parsed: values.Parsed, unreadable: str | None) -> None:
+    flags = (unreadable, parsed.naive, parsed.skipped, parsed.repeated)
+    for mask, flag in zip(MASKS, flags, strict=True):
+        if flag:
+            masks[mask].append(f"CASE WHEN {flag} THEN {bit} ELSE 0 END")
+
+
+def _raw(rule: Rule, filling: Filling, joins: list[str]) -> str:
+    """The SQL text of a rule's raw value, with its lookups added to ``joins``."""
+    if rule.value is not None:
+        raw = f"{sql_text(rule.value)}::VARCHAR"
+    elif rule.first:
+        raw = "coalesce(" + ", ".join(_raw(inner, filling, joins) for inner in rule.first) + ")"
+    else:
+        raw = values.without_nulls(f"s.{sql_name(str(rule.column))}", filling.source.format)
+    if rule.null_when:
+        words = ", ".join(map(sql_text, rule.null_when))
+        raw = f"CASE WHEN trim({raw}) IN ({words}) THEN NULL ELSE {raw} END"
+    if rule.recode:
+        cases = " ".join(f"WHEN {sql_text(old)} THEN {sql_text(new)}" for old, new in rule.recode.items())
+        raw = f"CASE trim({raw}) {cases} ELSE {raw} END"
+    if rule.lookup:
+        lookup, alias = rule.lookup, f"l{len(joins)}"
+        relation = filling.sources[lookup.file].relation
+        joins.append(f"LEFT JOIN {relation} AS {alias} ON trim({alias}.{sql_name(lookup.key)}) = trim({raw})")
+        raw = f"{alias}.{sql_name(lookup.value)}"
+    if rule.true_when:
+        words = ", ".join(map(sql_text, rule.true_when))
+        raw = f"CASE WHEN {raw} IS NULL THEN NULL ELSE (trim({raw}) IN ({words}))::VARCHAR END"
+    if rule.default is not None:
+        raw = f"coalesce({raw}, {sql_text(rule.default)})"
+    return raw

@@ -1,0 +1,1 @@
+"""What a report says of an analysis: one module per analysis, one exhibit per question."""

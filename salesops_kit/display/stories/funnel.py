@@ -1,0 +1,170 @@
+"""The funnel report's exhibits: each a message with its number, and the picture that shows it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from salesops_kit.display import charts, formats
+from salesops_kit.display.narrative import Exhibit, no_evidence
+from salesops_kit.language import _, ngettext
+
+
+def _currency(frame: pd.DataFrame) -> str:
+    return str(frame.attrs.get("currency", "USD"))
+
+
+def waterfall(frame: pd.DataFrame) -> Exhibit:
+    """How the pipeline that was due in the quarter was used up, from ``funnel.waterfall``."""
+    amounts = frame.set_index("step")["amount"].astype(float)
+    currency = _currency(frame)
+
+    def show(step: str) -> str:
+        return formats.money(abs(amounts[step]), currency)
+
+    came = amounts[["created", "pulled_in", "reopened", "up"]].sum()
+    message = _(
+        "{opening} was open at the start and {came} came in; {won} was won, {lost} lost and {pushed} pushed out, "
+        "so {closing} is left."
+    ).format(
+        opening=show("opening"),
+        came=formats.money(came, currency),
+        won=show("won"),
+        lost=show("lost"),
+        pushed=show("pushed"),
+        closing=show("closing"),
+    )
+    return Exhibit(message, charts.waterfall(frame, currency=currency))
+
+
+def stage_conversion(frame: pd.DataFrame) -> Exhibit:
+    """The share of deals that moves on from each stage against the company, from ``funnel.bottlenecks``."""
+    in_order = frame.sort_values(["pipeline", "stage_position"], kind="stable")
+    drawn = in_order.rename(columns={"moved_on_rate": "rate"})
+    is_compared = drawn["p_value"].notna().any()
+    if not is_compared:
+        drawn = drawn.assign(reference_rate=float("nan"))
+    columns = (
+        "stage",
+        "entrants",
+        "moved_on_rate",
+        "low",
+        "high",
+        *(("reference_rate",) if is_compared else ()),
+    )
+    return Exhibit(
+        _conversion_message(frame, is_compared=is_compared), charts.conversion_steps(drawn), columns
+    )
+
+
+def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
+    found = frame[frame["evidence"] & (frame["difference"] < 0)]
+    if len(found):
+        worst = found.iloc[0]
+        return _(
+            "{stage} holds deals back: {rate} move on against {reference} in the company, a gap of {low} to {high} points."
+        ).format(
+            stage=formats.text(worst["stage"]),
+            rate=formats.percent(worst["moved_on_rate"]),
+            reference=formats.percent(worst["reference_rate"]),
+            low=formats.number(-100 * worst["difference_high"]),
+            high=formats.number(-100 * worst["difference_low"]),
+        )
+    ahead = frame[frame["evidence"] & (frame["difference"] > 0)]
+    if len(ahead):
+        best = ahead.iloc[0]
+        return _("{stage} goes better than in the company: {rate} move on against {reference}.").format(
+            stage=formats.text(best["stage"]),
+            rate=formats.percent(best["moved_on_rate"]),
+            reference=formats.percent(best["reference_rate"]),
+        )
+    if is_compared:
+        return _("No stage differs from the company's by more than chance.")
+    known = frame.dropna(subset=["moved_on_rate"])
+    known = known[known["entrants"] >= known["entrants"].max() / 10]
+    if known.empty:
+        return _("No deal has left a stage yet.")
+    low = known.loc[known["moved_on_rate"].idxmin()]
+    return _("Fewest deals move on from {stage}: {rate} ({interval}) of {n}.").format(
+        stage=formats.text(low["stage"]),
+        rate=formats.percent(low["moved_on_rate"]),
+        interval=formats.interval(low["low"], low["high"], formats.percent),
+        n=formats.count(low["entrants"]),
+    )
+
+
+def bottlenecks(frame: pd.DataFrame) -> Exhibit:
+    """Stages by the revenue that a better conversion would keep, from ``funnel.bottlenecks``."""
+    columns = ("stage", "entrants", "moved_on_rate", "best_rate", "revenue_lost")
+    first = frame.iloc[0]
+    lost = first["revenue_lost"]
+    if formats.is_missing(lost) or lost <= 0:
+        return Exhibit(
+            _("No stage stays behind the best rate that the company's teams show."), columns=columns
+        )
+    message = _(
+        "{stage} costs most: about {amount} of revenue in four quarters, if its deals moved on at the best rate that "
+        "a team of the company shows ({best})."
+    ).format(
+        stage=formats.text(first["stage"]),
+        amount=formats.money(lost, _currency(frame)),
+        best=formats.percent(first["best_rate"]),
+    )
+    return Exhibit(message, columns=columns)
+
+
+def time_in_stage(frame: pd.DataFrame) -> Exhibit:
+    """How long deals stay, from ``funnel.time_in_stage``."""
+    known = frame.dropna(subset=["p50"])
+    if known.empty:
+        return Exhibit(_("No stage has been left by half of its deals yet."), charts.stage_times(frame))
+    slow = known.loc[known["p50"].idxmax()]
+    message = _("Deals stay longest in {stage}: half leave within {half}").format(
+        stage=formats.text(slow["stage"]), half=formats.days(slow["p50"])
+    )
+    if not formats.is_missing(slow["p90"]):
+        message += _(", one in ten stays beyond {late}").format(late=formats.days(slow["p90"]))
+    columns = ("stage", "at_risk", "left", "still_open", "p50", "p75", "p90", "closed_only_mean")
+    return Exhibit(message + ".", charts.stage_times(frame), columns)
+
+
+def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
+    """Win rates of reps with the chance in them, from ``funnel.win_rate`` by one dimension."""
+    by = str(frame.attrs.get("options", {}).get("by", "owner_id"))
+    test = frame.attrs.get("test", {})
+    closed = frame[frame["n"] > 0]
+    pooled = closed["won"].sum() / closed["n"].sum() if len(closed) else float("nan")
+    picture = charts.dots(
+        closed, by, "rate", low="low", high="high", n="n", reference=pooled, reference_label=_("all together")
+    )
+    columns = (by, "won", "lost", "n", "rate", "low", "high", "won_amount")
+    if closed.empty:
+        return Exhibit(_("No deal was closed."), picture, columns)
+    who = ngettext("{n} rep", "{n} reps", len(closed)).format(n=formats.count(len(closed)))
+    deals = ngettext("{n} closed deal", "{n} closed deals", int(closed["n"].sum()))
+    scale = f"{who}, {deals.format(n=formats.count(closed['n'].sum()))}"
+    if test.get("evidence"):
+        low, high = closed["rate"].min(), closed["rate"].max()
+        message = _("Reps win at different rates, from {low} to {high} ({scale}, p = {p}).").format(
+            low=formats.percent(low),
+            high=formats.percent(high),
+            scale=scale,
+            p=formats.number(test["p_value"], 3),
+        )
+    elif len(closed) < 2:
+        message = _("One rep closed deals, so there is nothing to compare ({scale}).").format(scale=scale)
+    else:
+        message = no_evidence(
+            _("Win rates by rep"), p_value=test.get("p_value"), deals_needed=test.get("deals_needed")
+        )
+        message += " " + _("A ranking of the {scale} would rank chance.").format(scale=scale)
+    return Exhibit(message, picture, columns)
+
+
+def exclusions(frame: pd.DataFrame) -> Exhibit:
+    """What was set aside or flagged, by kind."""
+    aside = int(frame.loc[frame["action"] == "set aside", "rows"].sum())
+    flagged = int(frame.loc[frame["action"] != "set aside", "rows"].sum())
+    message = _(
+        "{aside} records are set aside and {flagged} flags are raised on records that are kept."
+    ).format(aside=formats.count(aside), flagged=formats.count(flagged))
+    return Exhibit(message)

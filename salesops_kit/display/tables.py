@@ -1,0 +1,139 @@
+"""Tables of a report: a computed frame as plain, accessible HTML, every word of it escaped.
+
+A table is written here rather than by a table library: the markup that reports need (caption, scoped
+heads, no ids, one shared stylesheet) is shorter than what it would take to undo a library's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from salesops_kit.display import formats
+from salesops_kit.language import _, ngettext
+
+CAP_ROWS = 200
+MONEY = "money"
+
+
+def labels() -> dict[str, str]:
+    """Column names as readers see them; a name that is not here is shown as its words."""
+    return {
+        "owner_id": _("Rep"),
+        "team": _("Team"),
+        "stage": _("Stage"),
+        "pipeline": _("Pipeline"),
+        "won": _("Won"),
+        "lost": _("Lost"),
+        "n": _("Deals"),
+        "rate": _("Rate"),
+        "low": _("From"),
+        "high": _("To"),
+        "won_amount": _("Won amount"),
+        "entrants": _("Entered"),
+        "at_risk": _("Seen in stage"),
+        "left": _("Left"),
+        "still_open": _("Still there"),
+        "moved_on_rate": _("Moved on"),
+        "reference_rate": _("Company"),
+        "revenue_lost": _("Revenue lost"),
+        "p50": _("Half left by"),
+        "p75": _("3 in 4 left by"),
+        "p90": _("9 in 10 left by"),
+        "closed_only_mean": _("Mean of those that left"),
+        "step": _("Step"),
+        "amount": _("Amount"),
+        "deals": _("Deals"),
+        "table_name": _("Table"),
+        "problem": _("Problem"),
+        "column_name": _("Column"),
+        "action": _("What is done"),
+        "rows": _("Rows"),
+        "first_file": _("First in file"),
+        "first_row": _("At row"),
+    }
+
+
+def label(name: str) -> str:
+    """The heading of a column.
+
+    >>> label("p50"), label("mean_won_amount")
+    ('Half left by', 'Mean won amount')
+    """
+    known = labels().get(name)
+    return known if known else formats.visible(name.replace("_", " ").strip().capitalize())
+
+
+def frame_html(
+    frame: pd.DataFrame,
+    *,
+    caption: str,
+    units: Mapping[str, str] | None = None,
+    currency: str = "USD",
+    columns: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    cap_rows: int = CAP_ROWS,
+) -> str:
+    """A frame as HTML: the first column heads its row, numbers are right-aligned by class.
+
+    ``units`` names the unit of a column (``rate``, ``days``, ``deals``, ``money`` for ``currency``);
+    ``columns`` chooses and orders; rows beyond ``cap_rows`` are counted in a note. The table scrolls
+    within a region that the keyboard can reach, so that a page never does.
+    """
+    units = units or {}
+    shown = [name for name in columns if name in frame] or list(frame.columns)
+    head = "".join(
+        f'<th scope="col"{_class(frame[name], units.get(name, ""))}>{escape(label(str(name)))}</th>'
+        for name in shown
+    )
+    body = "".join(
+        _row(values, shown, frame, units, currency) for values in frame[shown].head(cap_rows).to_numpy(object)
+    )
+    hidden = len(frame) - cap_rows
+    told = list(notes)
+    if hidden > 0:
+        told.append(
+            ngettext(
+                "Showing {shown} of {all} rows; {n} more row is in the file beside this page.",
+                "Showing {shown} of {all} rows; {n} more rows are in the file beside this page.",
+                hidden,
+            ).format(shown=formats.count(cap_rows), all=formats.count(len(frame)), n=formats.count(hidden))
+        )
+    footer = "".join(f'<p class="note">{escape(formats.visible(text))}</p>' for text in told)
+    title = escape(formats.visible(caption), quote=True)
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{title}"><table><caption>{title}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{footer}"
+    )
+
+
+def _row(
+    values: Sequence[Any], names: Sequence[str], frame: pd.DataFrame, units: Mapping[str, str], currency: str
+) -> str:
+    cells = []
+    for position, (value, name) in enumerate(zip(values, names, strict=True)):
+        unit = units.get(name, "")
+        text = escape(_cell(value, unit, currency))
+        if position == 0:
+            cells.append(f'<th scope="row"{_class(frame[name], unit)}>{text}</th>')
+        else:
+            cells.append(f"<td{_class(frame[name], unit)}>{text}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(value: Any, unit: str, currency: str) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, str):
+        return formats.visible(value)
+    return formats.value(value, currency if unit == MONEY else unit, exact=unit == "rate")
+
+
+def _class(column: pd.Series, unit: str) -> str:
+    is_number = bool(unit) or (
+        pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    )
+    return ' class="number"' if is_number else ""

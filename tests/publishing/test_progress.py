@@ -1,0 +1,39 @@
+"""Progress is one plain line per report in a log, and a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from salesops_kit.publishing.progress import Bar, Lines, progress_for
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_lines() -> None:
+    stream = io.StringIO()
+    progress = progress_for(stream)
+    assert isinstance(progress, Lines)
+    progress.start(2)
+    progress.report("funnel / EMEA\x1b[2J\n", "success", "", 1.25)
+    progress.report("funnel / APAC", "failed", "cell 3: password=hunter22", 0.5)
+    progress.stop()
+    assert stream.getvalue().splitlines() == [
+        "1/2  success  funnel / EMEA\\x1b[2J  1.2 s",
+        "2/2  failed   funnel / APAC  cell 3: password=[redacted]  0.5 s",
+    ]
+
+
+def test_a_bar_shows_failures_and_no_markup() -> None:
+    stream = Terminal()
+    progress = progress_for(stream)
+    assert isinstance(progress, Bar)
+    progress.start(2)
+    progress.report("[bold]one", "success", "", 1.0)
+    progress.report("two", "failed", "[red]cell 3", 1.0)
+    progress.stop()
+    text = stream.getvalue()
+    assert "[red]cell 3" in text
+    assert "2/2" in text
