@@ -172,7 +172,6 @@ class Workbook:
         """Show what the data lacks and excludes, and the cut-off date."""
         aside, flagged = self._exclusion_counts()
         notes = [_("As of {day}.").format(day=formats.date(self.as_of))]
-        amount = float(aside["amount"].abs().sum()) if len(aside) else 0.0
         if len(aside):
             text = ngettext(
                 "{n} record was set aside because it breaks the data's contract.",
@@ -184,8 +183,7 @@ class Workbook:
             kinds = "; ".join(f"{_(what)} ({formats.count(n)})" for what, n in flagged[:4])
             notes.append(_("Kept, with a flag: {kinds}.").format(kinds=kinds))
         notes += [_(text) for text in self.rows.notes]
-        quality = {"problems": len(aside) + sum(n for _what, n in flagged), "excluded_rows": len(aside),
-                   "excluded_amount": _rounded(amount), "notes": notes}  # fmt: skip
+        quality = {"problems": len(aside) + sum(n for _what, n in flagged), "excluded_rows": len(aside), "notes": notes}  # fmt: skip
         publish_display_data(
             {"text/plain": "\n".join(notes), "text/html": figures.notes_html(notes), QUALITY: quality}
         )
@@ -193,7 +191,7 @@ class Workbook:
     def _exclusion_counts(self) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
         table = self.rows.table(EXCLUSIONS)
         aside = engine.collect(
-            table.filter(table.action == SET_ASIDE).select("source_file", "source_row", "amount")
+            table.filter(table.action == SET_ASIDE).select("source_file", "source_row")
         )
         kept = table.filter(table.action != SET_ASIDE)
         counts = kept.group_by("problem").aggregate(n=kept.count())
@@ -216,7 +214,7 @@ class Workbook:
         frame.attrs["table"] = "data.exclusions"
         return frame
 
-    def headlines(self, name: str) -> pd.DataFrame:
+    def headlines(self, name: str) -> None:
         """Show a table of headlines as cards and emit each as a typed output."""
         frame = self.table(name)
         for row in frame.to_dict("records"):
@@ -230,7 +228,6 @@ class Workbook:
                 "text/html": figures.headlines_html(frame, currency=frame.attrs["currency"]),
             }
         )
-        return frame
 
     def show(self, frame: pd.DataFrame, story: Callable[[pd.DataFrame], Exhibit]) -> None:
         """Show what a story says of a table: its picture with the data one click away, or the table.

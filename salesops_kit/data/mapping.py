@@ -163,7 +163,11 @@ def read_mapping(path: Path) -> Mapping:
         settings = parse_settings(values.pop("settings", {}), file=path.name)
     except InputError as error:
         problems += [
-            replace(problem, row=line_of(lines, ("settings", *(problem.column or "").split("."))))
+            replace(
+                problem,
+                row=line_of(lines, ("settings", *(problem.column or "").split("."))),
+                column=f"settings.{problem.column}",
+            )
             for problem in error.problems
         ]
     problems += _unknown_names(values, lines, path.name)
@@ -171,7 +175,8 @@ def read_mapping(path: Path) -> Mapping:
     try:
         mapping = Mapping.model_validate(values)
     except ValidationError as error:
-        problems += [_validation_problem(item, lines, path.name) for item in error.errors()]
+        found = [_validation_problem(item, lines, path.name) for item in error.errors()]
+        problems += {(problem.row, problem.column): problem for problem in reversed(found)}.values()
     if problems or mapping is None:
         raise InputError(sorted(problems, key=lambda problem: problem.row or 0))
     return mapping.model_copy(update={"settings": settings, "name": mapping.name or path.stem})
@@ -210,8 +215,9 @@ def _validation_problem(item: Any, lines: Lines, file: str) -> Problem:
     # A table with one rule stands in the file without a list.
     if keys[:1] == ["tables"] and keys[2:3] == ["0"] and tuple(keys[:3]) not in lines:
         del keys[2]
-    written = [key for end, key in enumerate(keys[:-1], 1) if tuple(keys[:end]) in lines]
-    column = ".".join([*written, keys[-1]])
+    # Beyond what the file holds, the model names the alternatives that it tried.
+    written = [key for end, key in enumerate(keys, 1) if tuple(keys[:end]) in lines]
+    column = ".".join([*written, keys[-1]] if item["type"] == "missing" else written)
     row = line_of(lines, keys)
     if item["type"] == "extra_forbidden":
         return unknown("key", keys[-1], _keys_beside(keys), file=file, row=row, column=column)

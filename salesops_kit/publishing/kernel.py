@@ -25,6 +25,7 @@ class PrivateKernel(AsyncKernelManager):
     """A kernel manager that remembers the last kernel it started, so that all of it can be ended."""
 
     last_pid: ClassVar[int | None] = None
+    last_folder: ClassVar[Path | None] = None
     environment: ClassVar[dict[str, str]] = {}
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
@@ -52,8 +53,10 @@ def end_kernel(pid: int | None) -> None:
 
 
 def end_last_kernel() -> None:
-    """Kill the kernel that this process started last, if it still runs."""
+    """Kill the kernel that this process started last, if it still runs, and remove its sockets."""
     end_kernel(PrivateKernel.last_pid)
+    if PrivateKernel.last_folder is not None:
+        _remove(PrivateKernel.last_folder)
 
 
 @contextlib.contextmanager
@@ -68,13 +71,13 @@ def private_kernel(environment: dict[str, str]) -> Iterator[Config]:
     if HAS_IPC:
         settings["transport"] = "ipc"
     PrivateKernel.last_pid = None
+    PrivateKernel.last_folder = folder
     PrivateKernel.environment = environment
     try:
         yield Config({"KernelManager": settings})
     finally:
-        end_kernel(PrivateKernel.last_pid)
-        PrivateKernel.last_pid = None
-        _remove(folder)
+        end_last_kernel()
+        PrivateKernel.last_pid = PrivateKernel.last_folder = None
 
 
 def _remove(folder: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from salesops_kit.language import _, use_locale
 from salesops_kit.publishing.manifest import Manifest
+from salesops_kit.publishing.markdown import Markdown, contents
 
 if TYPE_CHECKING:
     import nbformat
@@ -31,15 +31,18 @@ def render(notebook: nbformat.NotebookNode, facts: Mapping[str, Any], *, locale:
     """The page of an executed notebook in a language.
 
     ``facts`` is what the page template finds in ``resources["salesops"]``: title, report, team,
-    quarter, period_text, as_of, locale, banner, manifest, sentinel, links. Code, prompts and stderr
+    quarter, period_text, as_of, locale, banner, manifest, sentinel, links, contents; ``translate`` is
+    there for the template's own words. Code, prompts and stderr
     are absent, not hidden; cells tagged remove-cell and outputs tagged remove-output too. A Markdown
     cell is translated whole.
     """
     with use_locale(locale):
         shown = _shown(notebook)
-        facts = {**facts, "contents": contents(shown)}
+        facts = {**facts, "contents": contents(shown.cells)}
         resources = {"salesops": facts, "metadata": {"name": str(facts.get("title", ""))}}
-        page, _resources = _exporter().from_notebook_node(shown, resources=resources)
+        exporter = _exporter()
+        exporter.register_filter("markdown2html", Markdown())
+        page, _resources = exporter.from_notebook_node(shown, resources=resources)
     return str(page)
 
 
@@ -65,6 +68,7 @@ def _exporter() -> Any:
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
+        filters={"translate": _},
     )
 
 
@@ -85,32 +89,6 @@ def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             ]
         cells.append(changed)
     return from_dict({**notebook, "cells": cells})
-
-
-def contents(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
-    """The headings of Markdown cells in order, as level, text and id; fenced code is passed over.
-
-    The id is the one that nbconvert gives a heading of plain text.
-    """
-    found: list[dict[str, Any]] = []
-    for cell in notebook.cells:
-        if cell.cell_type != "markdown" or "remove-cell" in cell.metadata.get("tags", []):
-            continue
-        is_fenced = False
-        for line in cell.source.splitlines():
-            if line.lstrip().startswith(("```", "~~~")):
-                is_fenced = not is_fenced
-            marks, space, text = line.partition(" ")
-            if not is_fenced and space and text.strip() and marks and len(marks) <= 6 and set(marks) == {"#"}:
-                title = text.strip().rstrip("#").strip()
-                found.append(
-                    {
-                        "level": len(marks),
-                        "text": title,
-                        "id": quote(title.replace(" ", "-"), safe="?/:@!$&'()*+,;="),
-                    }
-                )
-    return found
 
 
 def page_facts(manifest: Manifest, title: str, sentinel: str) -> dict[str, Any]:

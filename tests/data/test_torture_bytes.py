@@ -216,7 +216,8 @@ def test_records_are_numbered_as_a_spreadsheet_shows_them(desk: Any) -> None:
     )
     assert made.column("opportunity_id") == ["d"]
     assert [(row["source_row"], row["got"]) for row in made.exclusions("set aside")] == [
-        (2, "bad1"), (4, "short,row"), (6, "long,Won,1,2026-01-01,,,"), (7, '"x"y,Won,1,2026-01-01,'), (8, "bad8"),
+        (2, "bad1"), (4, "short,row"), (6, "long,Won,1,2026-01-01,,,"),
+        (7, '"x"y,Won,1,2026-01-01,'), (8, "bad8"),
     ]  # fmt: skip
 
 

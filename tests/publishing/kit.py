@@ -67,6 +67,7 @@ def write_template(
     parameters_cell = nbformat.v4.new_code_cell(parameters)
     parameters_cell.metadata["tags"] = ["parameters"]
     notebook.cells = [
+        nbformat.v4.new_markdown_cell("# How is the quarter going?"),
         nbformat.v4.new_markdown_cell("## How much was won?"),
         parameters_cell,
         *(nbformat.v4.new_code_cell(source) for source in (OPEN, *cells, show, end) if source),

@@ -84,7 +84,13 @@ def drive(base: Path, plan: str, *, cell: int = 60, report: int = 90) -> subproc
     """A driver in a process of its own, with a secret in its environment."""
     script = base / "drive.py"
     script.write_text(DRIVER)
-    environment = {**os.environ, "CRM_TOKEN": "s3cr3t-canary", "PYTHONPATH": str(ROOT)}
+    (base / "tmp").mkdir()
+    environment = {
+        **os.environ,
+        "CRM_TOKEN": "s3cr3t-canary",
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(base / "tmp"),
+    }
     command = [sys.executable, str(script), str(base), plan, str(cell), str(report)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
@@ -129,6 +135,7 @@ def test_one_failure_stops_no_other_and_nothing_bad_is_published(
     assert [p.name for p in pages] == ["zz_good.html"]
     assert not list((base / "reports").rglob("*.tmp"))
     assert not (base / "reports" / ".staging").exists()
+    assert list((base / "tmp").glob("so-*")) == []
     assert verify(base / "reports") == []
     assert "zz_good" in log
 
@@ -186,6 +193,7 @@ def test_a_stopped_driver_leaves_nothing_running(tmp_path: Path, number: signal.
     assert process.wait(timeout=15) == (2 if number != signal.SIGKILL else -number)
     process.communicate()
     assert gone(children, 10)
+    assert list((tmp_path / "tmp").glob("so-*")) == []
     if number == signal.SIGKILL:
         assert ledger.recover(reports) == []
     record = ledger.read_ledger(reports)[0].records[0]

@@ -12,8 +12,9 @@ from babel.messages.mofile import write_mo
 
 from salesops_kit import language
 from salesops_kit.publishing.manifest import Manifest
+from salesops_kit.publishing.markdown import contents
 from salesops_kit.publishing.page_check import page_problems
-from salesops_kit.publishing.render import banner, contents, page_digest, page_facts, render
+from salesops_kit.publishing.render import banner, page_digest, page_facts, render
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -32,8 +33,10 @@ def notebook() -> nbformat.NotebookNode:
     hidden.metadata["tags"] = ["remove-output"]
     removed = nbformat.v4.new_markdown_cell("## Removed")
     removed.metadata["tags"] = ["remove-cell"]
+    title = nbformat.v4.new_markdown_cell("# How did the quarter go?")
     question = nbformat.v4.new_markdown_cell("## How much was won?\n\nFor managers.")
     made.cells = [
+        title,
         question,
         code,
         hidden,
@@ -94,13 +97,20 @@ def test_markdown_is_translated_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_contents_are_the_headings_that_readers_see() -> None:
-    assert contents(notebook()) == [
-        {"level": 2, "text": "How much was won?", "id": "How-much-was-won?"},
-        {"level": 3, "text": "Why?", "id": "Why?"},
+    made = notebook()
+    made.cells.append(nbformat.v4.new_markdown_cell("## *How* much was `won`?\n\n## \u4e3a\u4ec0\u4e48"))
+    found = contents(made.cells)
+    assert found == [
+        {"level": 1, "text": "How did the quarter go?", "id": "how-did-the-quarter-go"},
+        {"level": 2, "text": "How much was won?", "id": "how-much-was-won"},
+        {"level": 3, "text": "Why?", "id": "why"},
+        {"level": 2, "text": "How much was won?", "id": "how-much-was-won-2"},
+        {"level": 2, "text": "\u4e3a\u4ec0\u4e48", "id": "\u4e3a\u4ec0\u4e48"},
     ]
-    page = render(notebook(), facts(), locale="en")
-    for heading in contents(notebook()):
-        assert f'id="{heading["id"]}"' in page
+    page = render(made, facts(), locale="en")
+    for heading in found:
+        assert page.count(f'id="{heading["id"]}"') == 1
+    assert 'href="#how-much-was-won-2"' in page
 
 
 def test_a_changed_page_template_has_another_digest(tmp_path: Path) -> None:
