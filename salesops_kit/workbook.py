@@ -132,6 +132,7 @@ class Workbook:
     def __init__(self, calculator: Calculator, *, team: str, sentinel: str = "") -> None:
         self._calculator = calculator
         self._sentinel = sentinel
+        self._emitted: set[str] = set()
         self.team = team
 
     @property
@@ -190,9 +191,7 @@ class Workbook:
 
     def _exclusion_counts(self) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
         table = self.rows.table(EXCLUSIONS)
-        aside = engine.collect(
-            table.filter(table.action == SET_ASIDE).select("source_file", "source_row")
-        )
+        aside = engine.collect(table.filter(table.action == SET_ASIDE).select("source_file", "source_row"))
         kept = table.filter(table.action != SET_ASIDE)
         counts = kept.group_by("problem").aggregate(n=kept.count())
         flagged = engine.collect(counts).sort_values(["n", "problem"], ascending=[False, True])
@@ -254,9 +253,12 @@ class Workbook:
             )
         else:
             html = tables.frame_html(frame, caption=exhibit.message, **looks)
-        publish_display_data(
-            {"text/plain": exhibit.message, "text/html": html, TABLE: self._typed(frame, exhibit.message)}
-        )
+        shown = {"text/plain": exhibit.message, "text/html": html}
+        typed = self._typed(frame, exhibit.message)
+        if typed["id"] not in self._emitted:
+            self._emitted.add(typed["id"])
+            shown[TABLE] = typed
+        publish_display_data(shown)
 
     def close(self) -> None:
         """Say where the numbers come from and mark that the last cell was reached."""
@@ -282,10 +284,9 @@ class Workbook:
 
     def _typed(self, frame: pd.DataFrame, title: str) -> dict[str, Any]:
         units = self._units(frame)
-        options = frame.attrs.get("options", {})
-        suffix = "".join(f" {name}={value}" for name, value in options.items())
+        by = str(frame.attrs.get("options", {}).get("by", "")).replace(",", "_")
         return {
-            "id": f"{frame.attrs.get('table', 'table')}{suffix}",
+            "id": f"{frame.attrs.get('table', 'table')}{'.by_' if by else ''}{by}",
             "title": title,
             "columns": [
                 {"name": name, "label": tables.label(name), "unit": units.get(name, "")} for name in frame

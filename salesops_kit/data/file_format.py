@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +33,13 @@ class FileFormat(BaseModel):
 
 
 def formats_for(names: Iterable[str], declared: Mapping[str, FileFormat]) -> dict[str, FileFormat]:
-    """Each file's format: the one declared for its name, else for ``*``, else the default."""
-    fallback = declared.get("*", FileFormat())
-    return {name: declared.get(name, fallback) for name in names}
+    """Each file's format: what is declared for its name, over what is declared for ``*``."""
+    common = declared.get("*", FileFormat())
+    return {
+        name: common.model_copy(update=_declared(declared[name])) if name in declared else common
+        for name in names
+    }
+
+
+def _declared(fmt: FileFormat) -> dict[str, Any]:
+    return {name: getattr(fmt, name) for name in fmt.model_fields_set}

@@ -73,6 +73,9 @@ class Rule(_Strict):
         origins = [self.column is not None, self.value is not None, bool(self.first)]
         if sum(origins) != 1:
             raise ValueError("give exactly one of column, value and first")
+        # The alternatives are texts until one is chosen; how to read it is said once.
+        if any(inner.scale is not None or inner.dates or inner.zone for inner in self.first):
+            raise ValueError("scale, dates and zone stand beside first, not inside it")
         return self
 
     def columns(self) -> set[str]:

@@ -59,16 +59,18 @@ def headlines_html(frame: pd.DataFrame, *, currency: str) -> str:
     """Headlines as cards: three large, the others smaller; interval and prior under the number, the
     definition one click away.
 
-    Columns: label, value, unit, n, low, high, definition, prior, reason (why a value is missing).
+    Columns: label, value, unit, n, low, high, definition, prior, reason (why a value is missing);
+    ``attrs["prior_label"]`` names the period of the prior values.
     """
     rows = frame.to_dict("records")
-    cards = "".join(_card(row, currency) for row in rows[:FIRST_CARDS])
-    rest = "".join(_card(row, currency) for row in rows[FIRST_CARDS:])
+    prior = str(frame.attrs.get("prior_label") or _("before"))
+    cards = "".join(_card(row, currency, prior) for row in rows[:FIRST_CARDS])
+    rest = "".join(_card(row, currency, prior) for row in rows[FIRST_CARDS:])
     more = f'<div class="cards lesser">{rest}</div>' if rest else ""
     return f'<div class="cards">{cards}</div>{more}'
 
 
-def _card(row: Mapping[Any, Any], currency: str) -> str:
+def _card(row: Mapping[Any, Any], currency: str, prior: str) -> str:
     unit = str(row.get("unit") or "")
     unit = currency if unit == MONEY else unit
 
@@ -81,7 +83,7 @@ def _card(row: Mapping[Any, Any], currency: str) -> str:
     if not formats.is_missing(row.get("target")):
         lines.append(_("plan {value}").format(value=show(row["target"])))
     if not formats.is_missing(row.get("prior")):
-        lines.append(_("quarter before {value}").format(value=show(row["prior"])))
+        lines.append(_("{period}: {value}").format(period=prior, value=show(row["prior"])))
     reason = row.get("reason")
     if isinstance(reason, str) and reason:
         lines.append(formats.visible(reason))

@@ -250,7 +250,8 @@ def test_headlines_and_the_quarter_before() -> None:
     assert frame.loc["deals_won", "prior"] == 1
     assert frame["kind"].tolist() == ["additive", "additive", "rate", "other", "additive"]
     assert frame.loc["win_rate", ["low", "high"]].notna().all()
-    assert frame.loc["bookings_won", "reason"] == "Compared with 2025-Q4 as of 2025-12-31."
+    assert frame.loc["bookings_won", "reason"] == ""
+    assert frame.attrs["prior_label"] == "2025-Q4"
 
 
 def test_headlines_of_nothing() -> None:

@@ -26,6 +26,7 @@ tables:
       stage: {colum: Stage}
       amount: {column: A, value: B}
       close_date: {column: C, lookup: {file: f.csv, kee: k, value: v}}
+      acv: {first: [{column: A, scale: 2}]}
   accounts:
     - from: a.csv
       distinct: maybe
@@ -60,11 +61,12 @@ def test_a_bad_mapping_gives_all_its_problems_with_line_key_and_nearest_names(tm
         (11, f"{above}.columns.amount"): "exactly one of column, value and first",
         (12, f"{above}.columns.close_date.lookup.kee"): "Did you mean key?",
         (12, f"{above}.columns.close_date.lookup.key"): "Field required",
-        (15, "tables.accounts.0.distinct"): "boolean",
-        (17, "tables.accounts.1.keep"): "'all' or 'none'",
-        (19, "files.*.encodng"): "Did you mean encoding?",
-        (21, "control.opportunities.rows"): "greater than or equal to 0",
-        (22, "opn_amount"): "Did you mean open_amount?",
+        (13, f"{above}.columns.acv"): "stand beside first",
+        (16, "tables.accounts.0.distinct"): "boolean",
+        (18, "tables.accounts.1.keep"): "'all' or 'none'",
+        (20, "files.*.encodng"): "Did you mean encoding?",
+        (22, "control.opportunities.rows"): "greater than or equal to 0",
+        (23, "opn_amount"): "Did you mean open_amount?",
     }
     for place, words in expected.items():
         assert words in found.get(place, ""), place
@@ -136,7 +138,7 @@ tables:
       columns:
         opportunity_id: Id
         stage: {column: State, recode: {W: Won, O: Open}}
-        amount: {first: [{column: Final, null_when: ['0']}, {column: List, scale: '0.5'}], default: '1'}
+        amount: {first: [{column: Final, null_when: ['0']}, List], scale: '0.5', default: '2'}
         owner_id: {column: Owner, lookup: {file: people.csv, key: Name, value: Id}}
         is_won: {column: State, true_when: [W]}
         created_date: {column: Made, dates: ['%d.%m.%Y', '%Y%m%d']}
@@ -163,7 +165,7 @@ def test_every_rule_does_what_it_says(desk: Any) -> None:
     row = {name: made.column(name) for name in made.rows.table("opportunities").columns}
     assert row["opportunity_id"] == ["1", "2", "3"]
     assert row["stage"] == ["Won", "Open", "Open"]
-    assert row["amount"] == [Decimal("1000.5"), Decimal("1000.05"), Decimal(1)]
+    assert row["amount"] == [Decimal("500.25"), Decimal("1000.05"), Decimal(1)]
     assert row["owner_id"] == ["r1", "r2", None]
     assert row["is_won"] == [True, False, False]
     assert row["created_date"] == [dt.date(2026, 1, 31), dt.date(2026, 1, 31), dt.date(2026, 2, 1)]
@@ -194,7 +196,8 @@ def test_several_files_fill_one_table(desk: Any) -> None:
 def test_columns_that_the_files_lack_are_all_named_with_the_nearest(desk: Any) -> None:
     mapping = (
         "tables:\n  opportunities:\n    from: opportunities.csv\n    keep: [Regon]\n    where: {Kind: [x]}\n"
-        "    columns:\n      opportunity_id: Idd\n      stage: {column: Stage, lookup: {file: s.csv, key: k, value: v}}\n"
+        "    columns:\n      opportunity_id: Idd\n"
+        "      stage: {column: Stage, lookup: {file: s.csv, key: k, value: v}}\n"
         "  reps: {from: people.csv}\n"
     )
     problems = desk.refused(
@@ -202,7 +205,7 @@ def test_columns_that_the_files_lack_are_all_named_with_the_nearest(desk: Any) -
     )
     assert [(p.file, p.row, p.column) for p in problems] == [
         ("opportunities.csv", 1, "Idd"), ("opportunities.csv", 1, "Kind"), ("opportunities.csv", 1, "Regon"),
-        ("s.csv", 1, "k"), ("s.csv", 1, "v"), ("people.csv", 1, "owner_id"),
+        ("s.csv", 1, "k"), ("s.csv", 1, "v"), ("people.csv", 1, "Name"), ("people.csv", 1, "owner_id"),
     ]  # fmt: skip
     assert [p.next_step for p in problems][0:3:2] == ["Did you mean Id?", "Did you mean Region?"]
 

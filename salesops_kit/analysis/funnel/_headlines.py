@@ -57,7 +57,8 @@ def headlines(
     ``label``, ``value``, ``unit`` (money, deals, rate, days), ``kind`` (additive over teams, rate or
     other), ``n`` the deals behind it, ``low`` and ``high`` the 95 % limits of what is estimated,
     ``definition``, ``target`` (missing here: the funnel has none), ``prior`` the same figure for the
-    quarter before, and ``reason``, which says as of when that is, or why a value is missing.
+    quarter before, and ``reason``, why a value is missing. ``attrs["prior_label"]`` names that quarter, with
+    the day when it is seen from before its end.
 
     The prior is seen from the same distance: as many days after the previous period's end as ``as_of``
     is after this one's, or within the period as many days after its start. Without a period there is
@@ -71,18 +72,18 @@ def headlines(
 
     now = figures(as_of, period)
     before: dict[str, _Figure] = {}
-    reason = _("All history: there is no quarter before.")
+    prior_label = ""
     if period is not None:
         previous = settings.fiscal.previous(period)
         seen_on = prior_as_of(as_of, period, previous)
         before = figures(seen_on, previous)
-        reason = _("Compared with {period} as of {day}.").format(
-            period=previous.label, day=seen_on.isoformat()
-        )
+        prior_label = previous.label
+        if seen_on < previous.last_day:
+            prior_label = _("{period} to {day}").format(period=previous.label, day=seen_on.isoformat())
     rows = []
     for identifier, (label, unit, kind, definition) in _texts().items():
         figure = now[identifier]
-        missing = _("No deal to measure it by.") if np.isnan(figure.value) else reason
+        missing = _("No deal to measure it by.") if np.isnan(figure.value) else ""
         prior = before[identifier].value if before else np.nan
         rows.append(
             (
@@ -100,7 +101,9 @@ def headlines(
                 missing,
             )
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    result.attrs["prior_label"] = prior_label
+    return result
 
 
 def prior_as_of(as_of: dt.date, period: Period, previous: Period) -> dt.date:

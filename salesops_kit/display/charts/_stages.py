@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -14,8 +12,6 @@ from salesops_kit.display import formats
 from salesops_kit.display.charts import _rows
 from salesops_kit.display.palette import ACCENT, GROUND, INK, SOFT
 from salesops_kit.language import _
-
-_TIME_MARKS = (("p50", "half"), ("p75", "3 in 4"), ("p90", "9 in 10"))
 
 
 def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figure:
@@ -89,7 +85,7 @@ def stage_times(frame: pd.DataFrame) -> Figure:
             values=shown,
             row_points=36.0,
             top_points=22.0,
-            axis_label=_("days in the stage"),
+            axis_label=_("days: ● half have left, ○ three in four, | nine in ten"),
         )
         positions = np.arange(len(frame))
         reached = np.isfinite(p50) & np.isfinite(p90)
@@ -112,26 +108,12 @@ def stage_times(frame: pd.DataFrame) -> Figure:
                 zorder=4,
             )  # fmt: skip
         _rows.scale(axes, 0.0, end, formats.number)
-        _name_marks(axes, np.column_stack([p50, p75, p90]), end)
     return figure
 
 
 def _intervals(axes: Axes, positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     known = np.isfinite(low) & np.isfinite(high)
     axes.hlines(positions[known], low[known], high[known], color=ACCENT, linewidth=2, zorder=3)
-
-
-def _name_marks(axes: Axes, values: np.ndarray, end: float) -> None:
-    """Name the three marks once, on the row where they stand furthest apart."""
-    nearest = [
-        min((b - a for a, b in pairwise(row)), default=0.0) if np.isfinite(row).all() else -1
-        for row in values
-    ]
-    row = int(np.argmax(nearest))
-    if nearest[row] < 0.14 * end:
-        return
-    for value, (_column, name) in zip(values[row], _TIME_MARKS, strict=True):
-        _rows.note(axes, _(name), float(value), row, dy=15)
 
 
 def _floats(frame: pd.DataFrame, name: str) -> np.ndarray:
