@@ -218,6 +218,8 @@ class Workbook:
         frame = self.table(name)
         for row in frame.to_dict("records"):
             payload = {key: _rounded(value) for key, value in row.items()}
+            if payload["unit"] == tables.MONEY:
+                payload["unit"] = frame.attrs["currency"]
             payload |= {"as_of": self.as_of.isoformat(), "scope": self.team}
             text = f"{row['id']}: {payload['value']}"
             publish_display_data({"text/plain": text, HEADLINE: payload})
@@ -251,6 +253,8 @@ class Workbook:
             html = figures.figure_html(
                 exhibit.figure, message=exhibit.message, alternative=alternative, frame=frame, **looks
             )
+        elif exhibit.is_text:
+            html = figures.text_html(exhibit.message)
         else:
             html = tables.frame_html(frame, caption=exhibit.message, **looks)
         shown = {"text/plain": exhibit.message, "text/html": html}

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from salesops_kit.settings import Settings
+
+_DIRECTIVE = re.compile(r"%-?(.)", re.DOTALL)
+_DIRECTIVES = "aAbBcdDfgGHIjmMnpSuUVwWxXyYzZ%"
+ALONE = ("iso", "epoch_ms")
+
+
+def _known_formats(value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    if isinstance(value, str) and value in ALONE:
+        return value
+    for written in (value,) if isinstance(value, str) else value:
+        found = _DIRECTIVE.findall(written)
+        if not found or set(found) - set(_DIRECTIVES) or written.replace("%%", "").endswith("%"):
+            expected = "expected iso, epoch_ms, or formats such as %d.%m.%Y (a list holds only those)"
+            raise ValueError(f"{expected}, got {written!r}")
+    return value
+
+
+def _known_zone(value: str) -> str:
+    return Settings(zone=value).zone if value else value
+
+
+DateFormats = Annotated[tuple[str, ...] | str, AfterValidator(_known_formats)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class FileFormat(BaseModel):
@@ -20,15 +46,15 @@ class FileFormat(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoding: str = "utf-8"
-    delimiter: str = ","
-    decimal: str = "."
-    thousands: str = ""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    thousands: Annotated[str, Field(max_length=1)] = ""
     parentheses_are_negative: bool = False
     currency_symbols: tuple[str, ...] | str = ()
     full_width: bool = False
-    dates: tuple[str, ...] | str = "iso"
-    instants: tuple[str, ...] | str = "iso"
-    zone: str = ""
+    dates: DateFormats = "iso"
+    instants: DateFormats = "iso"
+    zone: Zone = ""
     null_values: tuple[str, ...] = ("",)
 
 

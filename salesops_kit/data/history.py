@@ -19,6 +19,7 @@ LIST_PRICE = "list_price"
 _STAGES = "JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = {}.stage"
 # What a deal closed at was not known before: an open deal is worth its product's list price.
 _LIST_AMOUNT = "CASE WHEN s.is_closed THEN d.amount ELSE coalesce(p.list_price, d.amount) END AS amount"
+_CREATED = "coalesce(d.created_date, d.created_at::DATE)"
 _STATE = ("amount", "currency", "close_date", "forecast_category", "owner_id", "is_deleted")
 
 
@@ -77,6 +78,10 @@ def complete_history(
             f"SELECT {picks} FROM ({events}) e JOIN {without} d USING (opportunity_id) "
             f"{_STAGES.format('e')}{prices}"
         )
+        if undated := count(
+            con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NULL AND close_date IS NULL"
+        ):
+            notes.append(_undated_note(undated, observed_until))
         notes.append(_derived_note(derived, stage_dates, whole="opportunity_history" not in cleaned))
     if not parts:
         casts = (
@@ -159,6 +164,11 @@ def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool) -> 
     )
 
 
+def _undated_note(undated: int, observed_until: dt.date) -> str:
+    some = "1 deal has" if undated == 1 else f"{undated:,} deals have"
+    return f"{some} neither a creation nor a close date and counts from the last known day, {observed_until}, on."
+
+
 def _derived_column(name: str, zone: str, *, at_list: bool) -> str:
     if name == "amount" and at_list:
         return _LIST_AMOUNT
@@ -183,19 +193,18 @@ def _derived_events(
     ]
     if problems:
         raise InputError(problems)
-    created = "coalesce(d.created_date, d.created_at::DATE)"
     is_closed = "s.is_closed"
     base = f"FROM {deals} d {_STAGES.format('d')}"
     dates = stage_dates or {OPEN: ""}
     parts = []
     for place, (stage, column) in enumerate(dates.items(), 1):
-        day = f"try_cast(d.{sql_name(column)} AS DATE)" if column else created
+        day = f"try_cast(d.{sql_name(column)} AS DATE)" if column else _CREATED
         # A deal that is closed on or before the day on which a stage began never stood in it openly.
         parts.append(
             f"SELECT d.opportunity_id, {sql_text(stage)} AS stage, {day} AS on_date, {place} AS place {base} "
             f"WHERE {day} IS NOT NULL AND NOT ({is_closed} AND d.close_date < {day})"
         )
-    closed_day = f"coalesce(d.close_date, {created}, DATE '{observed_until}')"
+    closed_day = f"coalesce(d.close_date, {_CREATED}, DATE '{observed_until}')"
     parts.append(
         f"SELECT d.opportunity_id, d.stage, least({closed_day}, DATE '{observed_until}'), {len(dates) + 1} "
         f"{base} WHERE {is_closed}"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.control import Control
-from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.file_format import DateFormats, FileFormat, Zone
 from salesops_kit.data.yaml_text import Lines, line_of, read_yaml, read_yaml_lines
 from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
 from salesops_kit.settings import Settings, parse_settings
@@ -60,8 +60,8 @@ class Rule(_Strict):
     true_when: tuple[str, ...] = ()
     scale: Decimal | None = None
     default: str | None = None
-    dates: tuple[str, ...] | str | None = None
-    zone: str | None = None
+    dates: DateFormats | None = None
+    zone: Zone | None = None
 
     @model_validator(mode="before")
     @classmethod

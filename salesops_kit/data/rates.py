@@ -85,7 +85,8 @@ def _foreign(con: duckdb.DuckDBPyConnection, name: str, path: Path, settings: Se
         return {}
     rows = con.execute(
         f"SELECT currency, count(*) FROM {parquet(path)} "
-        f"WHERE currency <> {sql_text(settings.base_currency)} AND coalesce({', '.join(money)}) IS NOT NULL GROUP BY 1 ORDER BY 1"
+        f"WHERE currency <> {sql_text(settings.base_currency)} "
+        f"AND coalesce({', '.join(money)}) IS NOT NULL GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return dict(rows)
 

@@ -21,7 +21,7 @@ MASKS = ("_bad", "_naive", "_skipped", "_repeated")
 
 @dataclass(frozen=True)
 class Filling:
-    """How one table is filled from one file: the rule, its file, every file by name, and the zone.
+    """How one table is filled from one file: the rule, every file by name, and the business zone.
 
     ``dated`` are passed-through columns that hold dates.
     """
@@ -156,7 +156,8 @@ def select(filling: Filling, extras: Sequence[str]) -> str:
         kept = own.get(name.casefold())
         raw = values.without_nulls(f"s.{sql_name(kept)}" if kept else "NULL::VARCHAR", source.format)
         if name in dated:
-            value = values.parse("date", raw, source.format_of(kept), filling.zone).value
+            fmt = source.format_of(kept)
+            value = values.parse("date", raw, fmt, fmt.zone or filling.zone, filling.zone).value
             unreadable = values.is_unreadable("date", raw, value)
             bit = len(table.columns) + dated.index(name)
             masks["_bad"].append(f"CASE WHEN {unreadable} THEN {1 << bit} ELSE 0 END")
@@ -181,7 +182,7 @@ def _parse(type_: str, raw: str, column: Rule, filling: Filling) -> values.Parse
     fmt = filling.source.format_of(column.column)
     if column.dates is not None and column.column not in filling.source.native:
         fmt = fmt.model_copy(update={"dates": column.dates, "instants": column.dates})
-    return values.parse(type_, raw, fmt, column.zone or fmt.zone or filling.zone)
+    return values.parse(type_, raw, fmt, column.zone or fmt.zone or filling.zone, filling.zone)
 
 
 def _flag(masks: dict[str, list[str]], bit: int, parsed: values.Parsed, unreadable: str | None) -> None:

@@ -1,54 +1,32 @@
-"""CSV files in: bytes checked, then every record as text with the row number that a spreadsheet shows."""
+"""CSV files in: their bytes checked, then read in place where every record is whole."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import os
-import re
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from salesops_kit.data.contracts import LINEAGE
-from salesops_kit.data.engine import count, parquet, sql_name, sql_text
+from salesops_kit.data.engine import count, sql_name, sql_text
 from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.records import MAX_FIELD, Records, apart_from_lineage, long_fields, repair
 from salesops_kit.errors import InputError, Problem
 
 CHUNK_BYTES = 1 << 22
-MAX_FIELD = 1 << 24
-BATCH_ROWS = 50_000
 ENCODINGS = "utf-8, gb18030, big5, cp949, utf-16, cp1252, latin-1, shift_jis"
 _IN_PLACE = ("utf-8", "utf-8-sig", "ascii")
 _BLANK_RECORD = ("\n\n", "\n\r\n")
 # UTF-8 that was read as a one-byte encoding: a lead byte's letter, then a continuation byte's sign.
 _MOJIBAKE_MARKS = "ÂÃâï"
 _MOJIBAKE = "[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹Œ‘’“”•–—˜™š›œ]|â€|ï»¿"
-
-
-@dataclass(frozen=True)
-class Records:
-    """A text file's records.
-
-    ``relation`` is a DuckDB relation expression whose columns are all text, in file order, plus
-    ``source_row`` (the header is row 1). ``broken`` are the records that were set aside, ``flagged``
-    what is kept and to be said.
-    """
-
-    columns: tuple[str, ...]
-    relation: str
-    rows: int
-    broken: tuple[Problem, ...] = ()
-    flagged: tuple[Problem, ...] = ()
 
 
 @dataclass
@@ -74,7 +52,7 @@ def read_text_file(con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, 
     header = _header(scan.readable, path.name, fmt)
     records = _in_place(con, scan.readable, header, fmt) if scan.regular else None
     if records is None:
-        records = _Repair(path.name, scan.readable, header, fmt).run(scratch)
+        records = repair(path.name, scan.readable, header, fmt, scratch)
     if scan.mojibake:
         flagged = tuple(_mojibake(con, path.name, records))
         records = Records(records.columns, records.relation, records.rows, records.broken, flagged)
@@ -87,6 +65,7 @@ def _first_bytes(path: Path, fmt: FileFormat) -> Iterator[Problem]:
         head = file.read(8)
     try:
         declared = codecs.lookup(fmt.encoding).name
+        b"".decode(declared)
     except LookupError:
         yield Problem(f"unknown encoding {fmt.encoding!r}", file=name, next_step=f"Known: {ENCODINGS}.")
         return
@@ -175,7 +154,7 @@ def _lost_text(path: Path, fmt: FileFormat) -> Problem:
 
 def _first_lost(path: Path, fmt: FileFormat) -> tuple[int | None, str | None, str | None]:
     """Row, column and text of the first field that cannot be decoded, as far as records can be told apart."""
-    with _long_fields(), path.open(encoding=fmt.encoding, errors="replace", newline="") as file:
+    with long_fields(), path.open(encoding=fmt.encoding, errors="replace", newline="") as file:
         header: list[str] = []
         try:
             for number, record in enumerate(csv.reader(file, delimiter=fmt.delimiter), 1):
@@ -188,17 +167,8 @@ def _first_lost(path: Path, fmt: FileFormat) -> tuple[int | None, str | None, st
     return None, None, None
 
 
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    before = csv.field_size_limit(MAX_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
 def _header(path: Path, name: str, fmt: FileFormat) -> tuple[str, ...]:
-    with _long_fields(), path.open(encoding="utf-8-sig", newline="") as file:
+    with long_fields(), path.open(encoding="utf-8-sig", newline="") as file:
         try:
             names = next(csv.reader(file, delimiter=fmt.delimiter), [])
         except csv.Error as error:
@@ -234,17 +204,11 @@ def _header(path: Path, name: str, fmt: FileFormat) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _apart(header: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The file's columns under names that leave room for ours, and those that count as data."""
-    held = [f"{name} (file)" if name.casefold() in LINEAGE else name for name in header]
-    return held, tuple(name for name in header if name.casefold() not in LINEAGE)
-
-
 def _in_place(
     con: duckdb.DuckDBPyConnection, path: Path, header: tuple[str, ...], fmt: FileFormat
 ) -> Records | None:
     """The records read from the file itself; None when some record is broken."""
-    held, columns = _apart(header)
+    held, columns = apart_from_lineage(header)
     types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in held)
     options = (
         f"header = true, auto_detect = false, delim = {sql_text(fmt.delimiter)}, columns = {{{types}}}, "
@@ -273,146 +237,6 @@ def _in_place(
     return Records(columns, relation, rows)
 
 
-class _Lines:
-    """A file's lines that remembers the first line of the record being read."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = iter(file)
-        self.first: str | None = None
-        self.read = 0
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._file)
-        self.read += 1
-        if self.first is None:
-            self.first = line
-        return line
-
-
-class _Repair:
-    """One slow pass over a file that has blank, broken or oddly ended records.
-
-    Its good records are set down as Parquet with the number that each has in the file; the broken
-    ones are listed.
-    """
-
-    def __init__(self, name: str, path: Path, header: tuple[str, ...], fmt: FileFormat) -> None:
-        self.name, self.path, self.header, self.fmt = name, path, header, fmt
-        self.broken: list[Problem] = []
-        self.shapes: Counter[str] = Counter()
-
-    def run(self, scratch: Path) -> Records:
-        held, columns = _apart(self.header)
-        schema = pa.schema([*((name, pa.string()) for name in held), ("source_row", pa.int64())])
-        handle, made = tempfile.mkstemp(dir=scratch, suffix=".parquet")
-        os.close(handle)
-        rows = 0
-        with pq.ParquetWriter(made, schema, compression="lz4") as writer:
-            batch: list[list[str | int]] = []
-            for record in self._good_records():
-                batch.append(record)
-                rows += 1
-                if len(batch) == BATCH_ROWS:
-                    writer.write_table(_table(batch, schema))
-                    batch = []
-            if batch:
-                writer.write_table(_table(batch, schema))
-        if not rows and self.broken and sum(self.shapes.values()) == len(self.broken):
-            raise InputError(self._all_wrong())
-        names = ", ".join(map(sql_name, (*columns, "source_row")))
-        relation = f"(SELECT {names} FROM {parquet(Path(made))})"
-        return Records(columns, relation, rows, tuple(self.broken))
-
-    def _good_records(self) -> Iterator[list[str | int]]:
-        width = len(self.header)
-        number, last, cut_short = 0, 0, None
-        with _long_fields(), self.path.open(encoding="utf-8-sig", newline="") as file:
-            lines = _Lines(file)
-            reader = csv.reader(lines, delimiter=self.fmt.delimiter, strict=True)
-            while True:
-                number += 1
-                lines.first, before = None, lines.read
-                try:
-                    record = next(reader, None)
-                except csv.Error as error:
-                    if lines.read > before + 1 or "after" not in str(error):
-                        raise InputError(self._open_quote(number, lines.first or "")) from None
-                    self._set_aside("text after a closing quote", number, lines.first or "")
-                    continue
-                if record is None:
-                    break
-                if number == 1 or (len(record) <= 1 and not "".join(record).strip()):
-                    continue
-                last = number
-                if len(record) != width:
-                    what = "too many fields" if len(record) > width else "too few fields"
-                    self.shapes[what] += 1
-                    text = self.fmt.delimiter.join(record)
-                    self._set_aside(what, number, text, expected=f"{width} fields")
-                    cut_short = self.broken[-1] if len(record) < width else None
-                    continue
-                if (
-                    place := next((i for i, field in enumerate(record) if "\x00" in field), None)
-                ) is not None:
-                    self._set_aside(
-                        "a NUL byte in the field", number, record[place], column=self.header[place],
-                        expected="text",
-                    )  # fmt: skip
-                    continue
-                yield [*record, number]
-        if cut_short and cut_short.row == last and len(self.broken) < last - 1:
-            raise InputError(
-                Problem(
-                    "the last row is cut short",
-                    file=self.name,
-                    row=last,
-                    expected=cut_short.expected,
-                    got=cut_short.got,
-                    next_step="The export was not finished: export again.",
-                )
-            )
-
-    def _set_aside(
-        self, what: str, row: int, text: str, *, column: str | None = None, expected: str | None = None
-    ) -> None:
-        got = text.rstrip("\r\n").replace("\x00", "\\x00")[:80]
-        self.broken.append(Problem(what, file=self.name, row=row, column=column, expected=expected, got=got))
-
-    def _open_quote(self, row: int, line: str) -> Problem:
-        fields = next(csv.reader([line], delimiter=self.fmt.delimiter), [""])
-        place = min(len(fields), len(self.header)) - 1
-        return Problem(
-            "a quote is opened and never closed",
-            file=self.name,
-            row=row,
-            column=self.header[place],
-            got=fields[-1].rstrip("\r\n")[:80],
-            next_step="The export was cut short or a field holds a lone quote: export again.",
-        )
-
-    def _all_wrong(self) -> Problem:
-        first = self.broken[0]
-        few = "too few fields" in self.shapes
-        return Problem(
-            "every row has a different number of fields than the header",
-            file=self.name,
-            row=first.row,
-            expected=first.expected,
-            got=first.got,
-            next_step="Check the delimiter and the header." if few else "The header lacks a column.",
-            count=len(self.broken),
-        )
-
-
-def _table(batch: list[list[str | int]], schema: pa.Schema) -> pa.Table:
-    columns = [[value if value != "" else None for value in column] for column in zip(*batch, strict=True)]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
 def _mojibake(con: duckdb.DuckDBPyConnection, name: str, records: Records) -> Iterator[Problem]:
     """Per column, the fields that look like UTF-8 read as a one-byte encoding before this export."""
     for column in records.columns:
@@ -421,7 +245,7 @@ def _mojibake(con: duckdb.DuckDBPyConnection, name: str, records: Records) -> It
             f"SELECT count(*), min(source_row), min_by({field}, source_row) FROM {records.relation} "
             f"WHERE regexp_matches({field}, {sql_text(_MOJIBAKE)})"
         ).fetchone()
-        if found and found[0] and re.search(_MOJIBAKE, found[2]):
+        if found and found[0]:
             yield Problem(
                 f"text that looks decoded with the wrong encoding before this export, in {found[0]:,} rows",
                 file=name,

@@ -70,11 +70,12 @@ def is_unreadable(type_: str, raw: str, value: str) -> str | None:
     return f"(({value}) IS NULL AND trim({raw}) <> '')"
 
 
-def parse(type_: str, raw: str, fmt: FileFormat, zone: str) -> Parsed:
+def parse(type_: str, raw: str, fmt: FileFormat, zone: str, business_zone: str) -> Parsed:
     """SQL that reads ``raw`` (text, null where missing) as a canonical type; null where it cannot.
 
-    ``zone`` is the IANA zone of moments without an offset; the session's TimeZone must be it. A
-    category keeps its outer spaces here, since its spellings are compared as they stand in the file.
+    ``zone`` is the IANA zone of moments without an offset; a moment given for a date is the day that it
+    falls on in ``business_zone``, which must be the session's TimeZone. A category keeps its outer
+    spaces here, since its spellings are compared as they stand in the file.
     """
     if type_ == "id":
         return Parsed(f"nullif(trim(nfc_normalize({raw})), '')")
@@ -86,7 +87,7 @@ def parse(type_: str, raw: str, fmt: FileFormat, zone: str) -> Parsed:
     if type_ in ("int", "number", "money", "rate"):
         return Parsed(_number(type_, raw, fmt))
     if type_ == "date":
-        return Parsed(_in_range(_date(raw, fmt, zone), "DATE"))
+        return Parsed(_in_range(_date(raw, fmt, zone, business_zone), "DATE"))
     return _instant(raw, fmt, zone)
 
 
@@ -129,22 +130,38 @@ def _plain_sign(text: str, fmt: FileFormat) -> str:
     return text
 
 
-def _date(raw: str, fmt: FileFormat, zone: str) -> str:
+def _date(raw: str, fmt: FileFormat, zone: str, business_zone: str) -> str:
     text = f"trim({raw})"
+    business = sql_text(business_zone)
     if fmt.dates == "epoch_ms":
-        return f"timezone({sql_text(zone)}, {_epoch(text)})::DATE"
+        return f"timezone({business}, {_epoch(text)})::DATE"
     if fmt.dates == "iso":
+        naive = f"try_cast({text} AS TIMESTAMP)"
         return (
             f"CASE WHEN regexp_full_match({text}, '{_ISO_DATE}') THEN try_cast({text} AS DATE) "
             f"WHEN regexp_full_match({text}, '{_ISO_MOMENT}') THEN "
             f"CASE WHEN regexp_matches({text}, '{_OFFSET}') "
-            f"THEN timezone({sql_text(zone)}, {_aware(text)})::DATE "
-            f"ELSE try_cast(try_cast({text} AS TIMESTAMP) AS DATE) END END"
+            f"THEN timezone({business}, {_aware(text)})::DATE "
+            f"ELSE {_business_day(naive, zone, business_zone)} END END"
         )
-    local, aware = _declared(text, fmt.dates)
-    days = [f"{local}::DATE"] if local else []
-    days += [f"timezone({sql_text(zone)}, {aware})::DATE"] if aware else []
-    return f"coalesce({', '.join(days)})"
+    # A format without hours writes a day, which has no zone.
+    declared = (fmt.dates,) if isinstance(fmt.dates, str) else fmt.dates
+    with_hours = tuple(one for one in declared if re.search("%-?[HIXc]", one))
+    days = tuple(one for one in declared if one not in with_hours)
+    local_day = f"try_strptime({text}, [{', '.join(map(sql_text, days))}])::DATE" if days else None
+    local, aware = _declared(text, with_hours) if with_hours else (None, None)
+    parts = [
+        local_day,
+        _business_day(local, zone, business_zone) if local else None,
+        f"timezone({business}, {aware})::DATE" if aware else None,
+    ]
+    return f"coalesce({', '.join(part for part in parts if part)})"
+
+
+def _business_day(local: str, zone: str, business_zone: str) -> str:
+    if zone == business_zone:
+        return f"({local})::DATE"
+    return f"timezone({sql_text(business_zone)}, timezone({sql_text(zone)}, {local}))::DATE"
 
 
 def _instant(raw: str, fmt: FileFormat, zone: str) -> Parsed:

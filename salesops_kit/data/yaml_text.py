@@ -11,12 +11,21 @@ import yaml
 from salesops_kit.errors import InputError, Problem
 
 MAX_BYTES = 1_000_000
+# The parser's time grows with the square of the depth.
+MAX_DEPTH = 20
 Lines = dict[tuple[str, ...], int]
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as plain values: scalars stay as written ("NO" is "NO", 007 is "007"), since the
-    reader's contract types them; no anchors, no tags, no key twice, at most 1 MB."""
+    reader's contract types them; no anchors, no tags, no key twice, at most 20 levels and 1 MB."""
     return read_yaml_lines(path)[0]
 
 
@@ -30,22 +39,31 @@ def read_yaml_lines(path: Path) -> tuple[dict[str, Any], Lines]:
     problems: list[Problem] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
-        for token in yaml.scan(text, Loader=yaml.BaseLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
-                line = token.start_mark.line + 1
-                raise InputError(Problem("anchors, aliases and tags are not read", file=path.name, row=line))
+        _refuse_tricks(text, path.name)
         node = yaml.compose(text, Loader=yaml.BaseLoader)
         values = _plain(node, (), lines, problems, path.name) if node else {}
     except yaml.MarkedYAMLError as error:
         row = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(Problem(f"not YAML: {error.problem}", file=path.name, row=row)) from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(Problem(f"not YAML: {error}", file=path.name)) from None
     if not isinstance(values, dict):
         problems.append(Problem("expected a list of `name: value` lines", file=path.name, row=1))
     if problems:
         raise InputError(problems)
     return values, lines
+
+
+def _refuse_tricks(text: str, file: str) -> None:
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.BaseLoader):
+        row = token.start_mark.line + 1
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+            raise InputError(Problem("anchors, aliases and tags are not read", file=file, row=row))
+        depth += isinstance(token, _OPENING)
+        depth -= isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            raise InputError(Problem(f"lists are nested deeper than {MAX_DEPTH} levels", file=file, row=row))
 
 
 def line_of(lines: Lines, path: Sequence[str]) -> int | None:

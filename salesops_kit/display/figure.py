@@ -49,6 +49,11 @@ def figure_html(
     )
 
 
+def text_html(message: str) -> str:
+    """A message that needs no picture."""
+    return f'<p class="message">{escape(formats.visible(message))}</p>'
+
+
 def notes_html(notes: Sequence[str]) -> str:
     """Sentences about the data as a short list."""
     items = "".join(f"<li>{escape(formats.visible(text))}</li>" for text in notes)

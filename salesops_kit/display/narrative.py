@@ -13,7 +13,8 @@ from salesops_kit.language import _
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One message and what shows it: a picture, or a table of some columns when there is none.
+    """One message and what shows it: a picture, or a table of some columns when there is none, or
+    nothing but the sentence with ``is_text``.
 
     ``alternative`` describes the picture in words; empty means that the message does.
     """
@@ -22,6 +23,7 @@ class Exhibit:
     figure: Figure | None = None
     columns: tuple[str, ...] = ()
     alternative: str = ""
+    is_text: bool = False
 
 
 def is_evidence(low: Any, high: Any) -> bool:

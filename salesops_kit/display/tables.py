@@ -22,7 +22,8 @@ MONEY = "money"
 def labels() -> dict[str, str]:
     """Column names as readers see them; a name that is not here is shown as its words."""
     return {
-        "owner_id": _("Rep"),
+        "owner_id": _("Rep id"),
+        "rep_name": _("Rep"),
         "team": _("Team"),
         "stage": _("Stage"),
         "pipeline": _("Pipeline"),

@@ -233,7 +233,7 @@ def _headlines(good: Entry, locale: str) -> list[tuple[str, str, str]]:
     """The first headlines as name, formatted value and definition."""
     return [
         (
-            str(headline.get("id", "")).replace("_", " "),
+            str(headline.get("label") or headline.get("id", "")).replace("_", " "),
             format_value(headline, locale),
             str(headline.get("definition") or ""),
         )

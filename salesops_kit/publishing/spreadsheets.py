@@ -18,7 +18,7 @@ Table = Mapping[str, Any]
 
 _FORMULA = re.compile(r"[\s\u00a0\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]|[\t\r\n]")
 _SHEET_FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
-_PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}(\.[a-z0-9_-]{1,30})?")
+_PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}(\.[a-z0-9_-]{1,30}){0,3}")
 _LONGEST_SHEET_NAME = 31
 _LONGEST_CELL = 32_767
 

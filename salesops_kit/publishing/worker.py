@@ -201,8 +201,6 @@ def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[di
     found = [{"text": _("Executed notebook"), "href": prefix + NOTEBOOK_FILE}]
     if has_workbook:
         found.append({"text": _("Tables as an Excel workbook"), "href": prefix + WORKBOOK_FILE})
-    for name in tables:
-        found.append({"text": name, "href": f"{prefix}{TABLES_FOLDER}/{name}"})
     return found
 
 

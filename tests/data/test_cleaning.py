@@ -76,20 +76,14 @@ def test_is_won_alone_is_not_taken_for_a_loss_of_open_deals(desk: Any) -> None:
     assert stages.loc["Won", "is_won"]
 
 
-@pytest.mark.parametrize(
-    ("name", "closed", "won"),
-    [("6 - Closed Won", True, True), ("Closed-Lost", True, False), ("Deal lost", True, False), ("CLOSEDWON", True, True),
-     ("赢单", True, True), ("실주", True, False), ("Closed", False, False), ("Won over by demo", False, False)],
-)  # fmt: skip
-def test_closed_stages_are_inferred_from_plain_names_only(
-    desk: Any, name: str, closed: bool, won: bool
-) -> None:
-    stages = (
-        desk.load(f"opportunity_id,stage,created_date\na,{name},2026-01-01\n")
-        .table("stages")
-        .set_index("stage")
-    )
-    assert (stages.loc[name, "is_closed"], stages.loc[name, "is_won"]) == (closed, won)
+def test_closed_stages_are_inferred_from_plain_names_only(desk: Any) -> None:
+    won = ["6 - Closed Won", "CLOSEDWON", "赢单"]
+    lost = ["Closed-Lost", "Deal lost", "실주"]
+    neither = ["Closed", "Won over by demo", "Lost contact for a week"]
+    rows = "".join(f"d{i},{name},2026-01-01\n" for i, name in enumerate(won + lost + neither))
+    stages = desk.load("opportunity_id,stage,created_date\n" + rows).table("stages").set_index("stage")
+    assert set(stages.index[stages["is_won"]]) == set(won)
+    assert set(stages.index[stages["is_closed"]]) == set(won + lost)
 
 
 def test_typed_parquet_reads_as_its_text_would(desk: Any) -> None:
@@ -126,7 +120,8 @@ def test_typed_parquet_reads_as_its_text_would(desk: Any) -> None:
 def test_typed_columns_do_not_follow_formats_declared_for_text(desk: Any) -> None:
     deals = parquet(
         opportunity_id=pa.array(["a"]), stage=pa.array(["Won"]), amount=pa.array([1234.5]),
-        close_date=pa.array([dt.date(2026, 2, 1)]), created_date=pa.array(["28.01.2026"]), acv=pa.array(["1.234,5"]),
+        close_date=pa.array([dt.date(2026, 2, 1)]), created_date=pa.array(["28.01.2026"]),
+        acv=pa.array(["1.234,5"]),
     )  # fmt: skip
     mapping = (
         "files: {'*': {decimal: ',', thousands: '.', dates: '%d.%m.%Y'}}\n"

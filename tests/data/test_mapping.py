@@ -34,6 +34,7 @@ tables:
       keep: some
 files:
   '*': {encodng: utf-8}
+  a.csv: {dates: YYYY-MM-DD, zone: Europe/Pari, delimiter: ab}
 control:
   opportunities: {rows: -1}
 opn_amount: list
@@ -65,8 +66,11 @@ def test_a_bad_mapping_gives_all_its_problems_with_line_key_and_nearest_names(tm
         (16, "tables.accounts.0.distinct"): "boolean",
         (18, "tables.accounts.1.keep"): "'all' or 'none'",
         (20, "files.*.encodng"): "Did you mean encoding?",
-        (22, "control.opportunities.rows"): "greater than or equal to 0",
-        (23, "opn_amount"): "Did you mean open_amount?",
+        (21, "files.a.csv.dates"): "formats such as %d.%m.%Y",
+        (21, "files.a.csv.zone"): "Did you mean Europe/Paris",
+        (21, "files.a.csv.delimiter"): "at most 1 character",
+        (23, "control.opportunities.rows"): "greater than or equal to 0",
+        (24, "opn_amount"): "Did you mean open_amount?",
     }
     for place, words in expected.items():
         assert words in found.get(place, ""), place
@@ -86,7 +90,7 @@ def test_a_bad_mapping_gives_all_its_problems_with_line_key_and_nearest_names(tm
         ("a: [1\nb: 2\n", 2, "not YAML"),
         ("- a\n- b\n", 1, "name: value"),
         ("? [a, b]\n: 1\n", 1, "a name must be text"),
-        ("[" * 5000, None, "not YAML"),
+        ("a: " + "[" * 900_000, 1, "nested deeper than 20"),
         (b"a: \xff\xfe\n", None, "not YAML"),
         ("a: x\n---\nb: y\n", 2, "not YAML"),
         ("a" * 1_000_001, None, "larger than 1 MB"),

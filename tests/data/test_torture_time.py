@@ -197,3 +197,16 @@ def test_51_a_deal_closed_before_it_was_created_counts_as_money_only(desk: Any) 
     period = resolve_quarter(made.rows, "2025-Q4")
     frame = Calculator(made.rows, made.rows.observed_until, period).table("funnel.win_rate")
     assert (frame["won"].sum(), frame["won_amount"].sum()) == (1, 1.0)
+
+
+def test_a_moment_as_a_date_is_moved_from_the_files_zone_to_the_business_zone(desk: Any) -> None:
+    mapping = (
+        "settings: {zone: America/New_York}\nfiles: {'*': {zone: Asia/Shanghai}}\n"
+        "tables: {opportunities: {from: opportunities.csv}}\n"
+    )
+    made = desk.load(closed("2026-03-02T08:00:00", "2026-03-02", "2026-03-02T01:00:00Z"), mapping=mapping)
+    assert made.column("close_date") == [dt.date(2026, 3, 1), dt.date(2026, 3, 2), dt.date(2026, 3, 1)]
+    declared = mapping.replace("zone: Asia", "dates: ['%d/%m/%Y %H:%M', '%d/%m/%Y'], zone: Asia")
+    deals = "opportunity_id,stage,close_date\na,Won,02/03/2026 08:00\nb,Won,02/03/2026\n"
+    made = desk.load(deals, mapping=declared)
+    assert made.column("close_date") == [dt.date(2026, 3, 1), dt.date(2026, 3, 2)]

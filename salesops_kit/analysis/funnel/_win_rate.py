@@ -86,6 +86,8 @@ def win_rate(
     reference, or towards all groups together where there is none; ``won_amount``, ``lost_amount`` and
     ``mean_won_amount`` in base currency, unknown amounts left out and noted.
 
+    By ``owner_id``, ``rep_name`` stands beside it where the reps are known.
+
     Zero deals give a missing rate, never 0. A dimension without a value is the group ``(none)``.
     ``attrs["test"]`` says whether the groups differ at all (never for ``value``), ``attrs["notes"]``
     what a reader must know. Raises :class:`InputError` for an unknown dimension or qualified stage and
@@ -122,9 +124,23 @@ def win_rate(
     notes = missing_reason_note(reasons_known) + _notes(result, variant)
     if variant != "value" and names:
         _add_test(result, names, notes)
-    result = result[[*names, *_RESULT]]
+    result = _with_rep_names(result[[*names, *_RESULT]], reps)
     result.attrs["notes"] = notes
     return result
+
+
+def _with_rep_names(result: pd.DataFrame, reps: ir.Table | None) -> pd.DataFrame:
+    """The result with ``rep_name`` beside ``owner_id``: the name, with the id where two share it, and
+    the id alone where the name is not known."""
+    if "owner_id" not in result or reps is None or "name" not in reps.columns:
+        return result
+    known = collect(reps.select("owner_id", "name")).drop_duplicates("owner_id").set_index("owner_id")["name"]
+    names = result["owner_id"].map(known)
+    shared = names.duplicated(keep=False) & names.notna()
+    names = names.where(~shared, names + " (" + result["owner_id"] + ")").fillna(result["owner_id"])
+    named = result.copy()
+    named.insert(list(result.columns).index("owner_id") + 1, "rep_name", names)
+    return named
 
 
 def _sums(rows: ir.Table, keys: Sequence[str]) -> pd.DataFrame:

@@ -30,8 +30,10 @@ def dots(
     show: Callable[[float], str] = formats.percent,
     axis_label: str = "",
     zero: bool = False,
+    is_ranked: bool = True,
 ) -> Figure:
-    """One row per label, highest value on top, as a dot on its interval.
+    """One row per label as a dot on its interval, highest value on top; not ``is_ranked``, the rows that
+    most was observed of come first, then by label.
 
     ``low``, ``high`` and ``n`` name columns of the interval and of the number observed (written after
     the value). ``reference`` draws a dashed line named by ``reference_label``. ``show`` writes the
@@ -40,7 +42,8 @@ def dots(
     """
     if frame.empty:
         return _rows.nothing_to_draw(_("There is nothing to compare yet."))
-    rows = frame.sort_values([value, label], ascending=[False, True], na_position="last", kind="stable")
+    order = value if is_ranked or not n else n
+    rows = frame.sort_values([order, label], ascending=[False, True], na_position="last", kind="stable")
     hidden = max(len(rows) - MOST_ROWS, 0)
     if hidden:
         half = MOST_ROWS // 2

@@ -91,6 +91,10 @@ def _break(text: str, limit_em: float) -> tuple[str, str]:
     return head.rstrip(), text[len(head) :].strip()
 
 
+# The reader's browser draws the text in a font of its own, which may run wider than the measured one.
+_WIDER_FONT = 1.14
+
+
 def row_axes(
     labels: Sequence[str],
     *,
@@ -103,8 +107,8 @@ def row_axes(
     """A figure with one row per label (the first on top, row ``i`` at y = ``i``), labels written on
     the left, ``values`` written on the right, and room for both; x limits are the caller's."""
     lines = max((line for label in labels for line in label.split("\n")), key=text_em, default="")
-    left = text_em(lines) * TEXT_POINTS + 14
-    right = max((text_em(value) for value in values), default=0.0) * TEXT_POINTS + 14
+    left = text_em(lines) * TEXT_POINTS * _WIDER_FONT + 14
+    right = max((text_em(value) for value in values), default=0.0) * TEXT_POINTS * _WIDER_FONT + 14
     bottom = (SMALL_POINTS + 12 if axis else 4) + (LINE_POINTS if axis_label else 0)
     height = top_points + max(len(labels), 1) * row_points + bottom + _MARGIN_POINTS
     figure = Figure(figsize=(WIDTH_POINTS / 72, height / 72))

@@ -9,8 +9,17 @@ from salesops_kit.display.narrative import Exhibit, no_evidence
 from salesops_kit.language import _, ngettext
 
 
+LEAST_SHARE = 0.01
+
+
 def _currency(frame: pd.DataFrame) -> str:
     return str(frame.attrs.get("currency", "USD"))
+
+
+def _travelled(frame: pd.DataFrame, count: str) -> pd.DataFrame:
+    """The stages that at least one deal in a hundred goes through; a mistyped one is no part of the process."""
+    most = frame.groupby("pipeline")[count].transform("max")
+    return frame[frame[count] >= most * LEAST_SHARE]
 
 
 def waterfall(frame: pd.DataFrame) -> Exhibit:
@@ -38,7 +47,7 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
 
 def stage_conversion(frame: pd.DataFrame) -> Exhibit:
     """The share of deals that moves on from each stage against the company, from ``funnel.bottlenecks``."""
-    in_order = frame.sort_values(["pipeline", "stage_position"], kind="stable")
+    in_order = _travelled(frame, "entrants").sort_values(["pipeline", "stage_position"], kind="stable")
     drawn = in_order.rename(columns={"moved_on_rate": "rate"})
     is_compared = drawn["p_value"].notna().any()
     if not is_compared:
@@ -79,8 +88,7 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
         )
     if is_compared:
         return _("No stage differs from the company's by more than chance.")
-    known = frame.dropna(subset=["moved_on_rate"])
-    known = known[known["entrants"] >= known["entrants"].max() / 10]
+    known = _travelled(frame, "entrants").dropna(subset=["moved_on_rate"])
     if known.empty:
         return _("No deal has left a stage yet.")
     low = known.loc[known["moved_on_rate"].idxmin()]
@@ -98,9 +106,7 @@ def bottlenecks(frame: pd.DataFrame) -> Exhibit:
     first = frame.iloc[0]
     lost = first["revenue_lost"]
     if formats.is_missing(lost) or lost <= 0:
-        return Exhibit(
-            _("No stage stays behind the best rate that the company's teams show."), columns=columns
-        )
+        return Exhibit(_("No stage stays behind the best rate that the company's teams show."), is_text=True)
     message = _(
         "{stage} costs most: about {amount} of revenue in four quarters, if its deals moved on at the best rate that "
         "a team of the company shows ({best})."
@@ -114,6 +120,7 @@ def bottlenecks(frame: pd.DataFrame) -> Exhibit:
 
 def time_in_stage(frame: pd.DataFrame) -> Exhibit:
     """How long deals stay, from ``funnel.time_in_stage``."""
+    frame = _travelled(frame, "at_risk")
     known = frame.dropna(subset=["p50"])
     if known.empty:
         return Exhibit(_("No stage has been left by half of its deals yet."), charts.stage_times(frame))
@@ -128,15 +135,27 @@ def time_in_stage(frame: pd.DataFrame) -> Exhibit:
 
 
 def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
-    """Win rates of reps with the chance in them, from ``funnel.win_rate`` by one dimension."""
+    """Win rates of reps with the chance in them, from ``funnel.win_rate`` by one dimension.
+
+    Reps are put in the order of their rates only where the rates differ by more than chance.
+    """
     by = str(frame.attrs.get("options", {}).get("by", "owner_id"))
     test = frame.attrs.get("test", {})
     closed = frame[frame["n"] > 0]
     pooled = closed["won"].sum() / closed["n"].sum() if len(closed) else float("nan")
+    label = "rep_name" if "rep_name" in closed else by
     picture = charts.dots(
-        closed, by, "rate", low="low", high="high", n="n", reference=pooled, reference_label=_("all together")
+        closed,
+        label,
+        "rate",
+        low="low",
+        high="high",
+        n="n",
+        reference=pooled,
+        reference_label=_("all together"),
+        is_ranked=bool(test.get("evidence")),
     )
-    columns = (by, "won", "lost", "n", "rate", "low", "high", "won_amount")
+    columns = (label, "won", "lost", "n", "rate", "low", "high", "won_amount")
     if closed.empty:
         return Exhibit(_("No deal was closed."), picture, columns)
     who = ngettext("{n} rep", "{n} reps", len(closed)).format(n=formats.count(len(closed)))
