@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -47,9 +49,9 @@ class Format(StrEnum):
 def main() -> NoReturn:
     """Run the command line; ends the process with a documented exit code."""
     try:
-        app(args=join_pairs(sys.argv[1:]), standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        # Without standalone mode the code of a typer.Exit is returned.
+        code = app(args=join_pairs(sys.argv[1:]), standalone_mode=False)
+        sys.stdout.flush()
     except InputError as error:
         _fail(f"Refused, nothing was run:\n{error}", REFUSED)
     except LockHeldError as error:
@@ -61,13 +63,16 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         _fail("Interrupted.", BROKEN)
     except BrokenPipeError:
+        # Whoever read the output has enough; nothing more can be said to them, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             sys.exit(REFUSED)
-        raise
-    sys.exit(PUBLISHED)
+        traceback.print_exc()
+        sys.exit(BROKEN)
+    sys.exit(code if isinstance(code, int) else PUBLISHED)
 
 
 def join_pairs(arguments: Sequence[str]) -> list[str]:
@@ -91,11 +96,16 @@ def join_pairs(arguments: Sequence[str]) -> list[str]:
 
 def _pairs(parameters: Sequence[str] | None) -> dict[str, str]:
     pairs: dict[str, str] = {}
+    problems: list[Problem] = []
     for pair in parameters or ():
-        name, _, value = pair.partition("=")
+        name, equals, value = pair.partition("=")
+        if not equals:
+            problems.append(Problem(f"parameter {name!r} has no value", expected="-p NAME VALUE"))
         if name in pairs:
-            raise InputError(Problem(f"parameter {name!r} is given twice"))
+            problems.append(Problem(f"parameter {name!r} is given twice"))
         pairs[name] = value
+    if problems:
+        raise InputError(problems)
     return pairs
 
 
@@ -180,26 +190,24 @@ def show(
     format_: Annotated[Format, typer.Option("--format", help="JSON is an array of records.")] = Format.table,
 ) -> None:
     """Show any table behind any report. -p data, team, quarter and as_of choose the rows."""
-    from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
+    from salesops_kit.compute import Calculator, reference_for, resolve_choice
     from salesops_kit.data import scope
-    from salesops_kit.data.dataset import open_rows, open_snapshot, team_tree
+    from salesops_kit.data.dataset import open_rows, open_snapshot
     from salesops_kit.registry import find_table, parse_options
 
     spec = find_table(table)
     pairs = _pairs(parameter)
-    chosen = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
+    given = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
     typed = parse_options(spec, pairs)
-    whole = open_rows(open_snapshot(chosen["data"]))
-    members = team_tree(whole).members(chosen["team"])
-    period = resolve_quarter(whole, chosen["quarter"])
-    as_of = resolve_as_of(whole, chosen["as_of"], period)
+    whole = open_rows(open_snapshot(given.pop("data")))
+    chosen = resolve_choice(whole, **given)
+    members = chosen.members
     figures: dict[str, Any] = {}
     if "reference" in spec.context:
-        figures = reference_for(
-            Calculator(whole, as_of, period).references(spec.analysis), len(members or ())
-        )
+        company = Calculator(whole, chosen.as_of, chosen.period)
+        figures = reference_for(company.references(spec.analysis), len(members or ()))
     rows = whole if members is None else scope.cut(whole, members)
-    frame = Calculator(rows, as_of, period, figures).table(table, **typed)
+    frame = Calculator(rows, chosen.as_of, chosen.period, figures).table(table, **typed)
     _write(frame, format_)
     for note in frame.attrs.get("notes", []):
         print(f"Note: {note}", file=sys.stderr)
@@ -207,7 +215,10 @@ def show(
 
 def _write(frame: pd.DataFrame, format_: Format) -> None:
     if format_ is Format.csv:
-        print(frame.to_csv(index=False, lineterminator="\n"), end="")
+        from salesops_kit.publishing.spreadsheets import neutralised
+
+        safe = frame.map(lambda value: neutralised(value) if isinstance(value, str) else value)
+        print(safe.to_csv(index=False, lineterminator="\n"), end="")
     elif format_ is Format.json:
         from salesops_kit.compute import plain
 
@@ -217,7 +228,11 @@ def _write(frame: pd.DataFrame, format_: Format) -> None:
         ]
         print(json.dumps(records, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        print(frame.to_string(index=False, na_rep="n/a"))
+        from salesops_kit.display.formats import visible
+
+        # Text from a CRM may hold escape codes, which a terminal would obey.
+        shown = frame.map(lambda value: visible(value) if isinstance(value, str) else value)
+        print(shown.to_string(index=False, na_rep="n/a"))
 
 
 @app.command("list")
@@ -326,9 +341,13 @@ def verify(
 ) -> None:
     """Check published files against their manifests."""
     from salesops_kit.project import project_root
+    from salesops_kit.publishing.ledger import read_ledger
     from salesops_kit.publishing.verify import verify as verify_reports
 
-    problems = verify_reports(reports or project_root() / REPORTS)
+    root = reports or project_root() / REPORTS
+    problems = verify_reports(root)
+    if not problems and not any(read_ledger(root)[0].entries()):
+        raise InputError(Problem("no report was published here", file=str(root)))
     for problem in problems:
         print(problem)
     print(f"{len(problems)} problems" if problems else "Every published file is as it was written.")

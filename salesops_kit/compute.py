@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_kit.data.dataset import Rows
+from salesops_kit.data.dataset import Rows, team_tree
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean, unknown
 from salesops_kit.periods import Period
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 
 FEWEST_OTHER_TEAMS = 3
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass
@@ -101,6 +103,40 @@ def reference_for(figures: Mapping[str, Any], members: int) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The rows and days that a reader chose: leaf teams (None for the company), period, cut-off date."""
+
+    members: tuple[str, ...] | None
+    period: Period | None
+    as_of: dt.date
+
+
+def resolve_choice(rows: Rows, *, team: str, quarter: str, as_of: str) -> Choice:
+    """A team, a quarter and a cut-off date as given, looked up in the company's rows.
+
+    Raises :class:`InputError` with what is wrong with each of the three.
+    """
+    problems: list[Problem] = []
+    members: tuple[str, ...] | None = None
+    period: Period | None = None
+    try:
+        members = team_tree(rows).members(team)
+    except InputError as error:
+        problems += error.problems
+    try:
+        period = resolve_quarter(rows, quarter)
+    except InputError as error:
+        problems += error.problems
+    try:
+        day = resolve_as_of(rows, as_of, period)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return Choice(members, period, day)
+
+
 def resolve_quarter(rows: Rows, quarter: str) -> Period | None:
     """The period of a quarter label; None for an empty one. Quarters without data are refused."""
     if not quarter:
@@ -126,7 +162,8 @@ def resolve_as_of(rows: Rows, as_of: str, period: Period | None) -> dt.date:
     if not as_of:
         return min(period.last_day, rows.observed_until) if period else rows.observed_until
     try:
-        day = dt.date.fromisoformat(as_of)
+        # fromisoformat alone would take 20260731 and 2026-W31-5 too, which a template's contract refuses.
+        day = dt.date.fromisoformat(as_of if _DATE.fullmatch(as_of) else "")
     except ValueError:
         raise InputError(
             Problem("not a date", column="as_of", expected="a date such as 2026-07-31", got=as_of)
@@ -145,7 +182,7 @@ def resolve_as_of(rows: Rows, as_of: str, period: Period | None) -> dt.date:
 
 def plain(value: Any) -> Any:
     """A value as JSON holds it: dates as ISO text, decimals as numbers, missing and infinite as None."""
-    if value is None or value is pd.NaT:
+    if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, bool | str | int):
         return value

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from salesops_kit import __version__
 from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
 from salesops_kit.data import engine, scope
 from salesops_kit.data.as_of import STATES
@@ -76,7 +75,7 @@ class Preparation:
         return resolve_as_of(self.rows, str(params.get("as_of", "")), period)
 
     def key_parts(self, report_tables: list[str], params: Mapping[str, Any]) -> dict[str, str]:
-        """Digests of the tables that a report's analyses read, of settings, references and the kit."""
+        """Digests of the tables that a report's analyses read, of settings and references."""
         read = {STATES, EXCLUSIONS, "stages", "fx_rates"}
         for name in report_tables:
             spec = find_table(name)
@@ -89,7 +88,6 @@ class Preparation:
             "settings": _digest(self.settings.model_dump(mode="json")),
             "reference": _digest(self._reference(params)),
             "observed_until": self.opened.observed_until.isoformat(),
-            "kit": __version__,
         }
 
     def _reference(self, params: Mapping[str, Any]) -> dict[str, Any]:

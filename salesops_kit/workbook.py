@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from IPython.display import publish_display_data
 
-from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_quarter
+from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice
 from salesops_kit.data import engine, scope
 from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
-from salesops_kit.data.dataset import Rows, open_rows, open_snapshot, team_tree
+from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.data.slices import open_slice
 from salesops_kit.display import figure as figures
 from salesops_kit.display import formats, tables
@@ -64,22 +64,17 @@ def open_workbook(
     if context is not None:
         rows = open_slice(Path(context["slice"]))
         reference: Mapping[str, Any] = context["reference"]
-        period = resolve_quarter_in_slice(rows, quarter)
+        # The driver has checked the quarter, in which a team may have no row.
+        period = rows.settings.fiscal.quarter(quarter) if quarter else None
+        day = resolve_as_of(rows, as_of, period)
     else:
         whole = open_rows(open_snapshot(data))
-        tree = team_tree(whole)
-        members = tree.members(team)
-        rows = whole if members is None else scope.cut(whole, members)
-        period = resolve_quarter(whole, quarter)
-        day = resolve_as_of(whole, as_of, period)
-        reference = _LazyReference(Calculator(whole, day, period), len(members) if members else 0)
-    calculator = Calculator(rows, resolve_as_of(rows, as_of, period), period, reference)
+        chosen = resolve_choice(whole, team=team, quarter=quarter, as_of=as_of)
+        period, day = chosen.period, chosen.as_of
+        rows = whole if chosen.members is None else scope.cut(whole, chosen.members)
+        reference = _LazyReference(Calculator(whole, day, period), len(chosen.members or ()))
+    calculator = Calculator(rows, day, period, reference)
     return Workbook(calculator, team=team, sentinel=context["sentinel"] if context else "")
-
-
-def resolve_quarter_in_slice(rows: Rows, quarter: str) -> Period | None:
-    """The period of a quarter that the driver has checked already (a team may have no row in it)."""
-    return rows.settings.fiscal.quarter(quarter) if quarter else None
 
 
 def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
@@ -246,7 +241,7 @@ class Workbook:
             "units": self._units(frame),
             "currency": self.rows.settings.base_currency,
             "columns": exhibit.columns,
-            "notes": frame.attrs.get("notes", []),
+            "notes": [note for note in frame.attrs.get("notes", []) if note not in exhibit.said],
         }
         if exhibit.figure is not None:
             alternative = exhibit.alternative or exhibit.message
@@ -309,4 +304,5 @@ class Workbook:
 def _rounded(value: Any) -> Any:
     """A value as JSON holds it, numbers to 6 digits after the point."""
     held = plain(value)
-    return round(held, DIGITS) if isinstance(held, float) else held
+    # Adding zero turns -0.0 into 0.0.
+    return round(held, DIGITS) + 0.0 if isinstance(held, float) else held

@@ -166,7 +166,10 @@ def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool) -> 
 
 def _undated_note(undated: int, observed_until: dt.date) -> str:
     some = "1 deal has" if undated == 1 else f"{undated:,} deals have"
-    return f"{some} neither a creation nor a close date and counts from the last known day, {observed_until}, on."
+    return (
+        f"{some} neither a creation nor a close date and counts from the last known day, "
+        f"{observed_until}, on."
+    )
 
 
 def _derived_column(name: str, zone: str, *, at_list: bool) -> str:

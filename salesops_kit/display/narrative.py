@@ -16,7 +16,8 @@ class Exhibit:
     """One message and what shows it: a picture, or a table of some columns when there is none, or
     nothing but the sentence with ``is_text``.
 
-    ``alternative`` describes the picture in words; empty means that the message does.
+    ``alternative`` describes the picture in words; empty means that the message does. ``said`` are notes
+    of the table that the message says already.
     """
 
     message: str
@@ -24,6 +25,7 @@ class Exhibit:
     columns: tuple[str, ...] = ()
     alternative: str = ""
     is_text: bool = False
+    said: tuple[str, ...] = ()
 
 
 def is_evidence(low: Any, high: Any) -> bool:

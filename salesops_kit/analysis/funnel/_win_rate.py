@@ -232,9 +232,9 @@ def _add_test(result: pd.DataFrame, names: Sequence[str], notes: list[str]) -> N
             "No evidence of a difference in win rate by {by} (p = {p_value:.2f}). A difference of"
             " {points:.0f} points between two groups shows with about {needed:.0f} closed deals in each."
         )
-        notes.append(
-            text.format(by=", ".join(names), p_value=test.p_value, points=VISIBLE_GAP * 100, needed=needed)
-        )
+        note = text.format(by=", ".join(names), p_value=test.p_value, points=VISIBLE_GAP * 100, needed=needed)
+        result.attrs["test"]["note"] = note
+        notes.append(note)
 
 
 def closed_counts(

@@ -160,7 +160,7 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
         return Exhibit(_("No deal was closed."), picture, columns)
     who = ngettext("{n} rep", "{n} reps", len(closed)).format(n=formats.count(len(closed)))
     deals = ngettext("{n} closed deal", "{n} closed deals", int(closed["n"].sum()))
-    scale = f"{who}, {deals.format(n=formats.count(closed['n'].sum()))}"
+    scale = _("{reps} on {deals}").format(reps=who, deals=deals.format(n=formats.count(closed["n"].sum())))
     if test.get("evidence"):
         low, high = closed["rate"].min(), closed["rate"].max()
         message = _("Reps win at different rates, from {low} to {high} ({scale}, p = {p}).").format(
@@ -175,15 +175,20 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
         message = no_evidence(
             _("Win rates by rep"), p_value=test.get("p_value"), deals_needed=test.get("deals_needed")
         )
-        message += " " + _("A ranking of the {scale} would rank chance.").format(scale=scale)
-    return Exhibit(message, picture, columns)
+        message += " " + _("Ranking these {scale} would rank chance.").format(scale=scale)
+    return Exhibit(message, picture, columns, said=(str(test.get("note")),))
 
 
 def exclusions(frame: pd.DataFrame) -> Exhibit:
     """What was set aside or flagged, by kind."""
     aside = int(frame.loc[frame["action"] == "set aside", "rows"].sum())
     flagged = int(frame.loc[frame["action"] != "set aside", "rows"].sum())
-    message = _(
-        "{aside} records are set aside and {flagged} flags are raised on records that are kept."
-    ).format(aside=formats.count(aside), flagged=formats.count(flagged))
-    return Exhibit(message)
+    parts = (
+        ngettext("{n} record is set aside", "{n} records are set aside", aside).format(
+            n=formats.count(aside)
+        ),
+        ngettext(
+            "{n} flag is raised on what is kept", "{n} flags are raised on what is kept", flagged
+        ).format(n=formats.count(flagged)),
+    )
+    return Exhibit(_("{aside}; {flagged}.").format(aside=parts[0], flagged=parts[1]))
