@@ -179,7 +179,8 @@ class Workbook:
             kinds = "; ".join(f"{_(what)} ({formats.count(n)})" for what, n in flagged[:4])
             notes.append(_("Kept, with a flag: {kinds}.").format(kinds=kinds))
         notes += [_(text) for text in self.rows.notes]
-        quality = {"problems": len(aside) + sum(n for _what, n in flagged), "excluded_rows": len(aside), "notes": notes}  # fmt: skip
+        problems = len(aside) + sum(n for _what, n in flagged)
+        quality = {"problems": problems, "excluded_rows": len(aside), "notes": notes}
         publish_display_data(
             {"text/plain": "\n".join(notes), "text/html": figures.notes_html(notes), QUALITY: quality}
         )
@@ -209,14 +210,19 @@ class Workbook:
         return frame
 
     def headlines(self, name: str) -> None:
-        """Show a table of headlines as cards and emit each as a typed output."""
+        """Show a table of headlines as cards and emit each as a typed output; where the dataset lacks
+        what they need, show why."""
         frame = self.table(name)
+        if "unavailable" in frame.attrs:
+            self._say(frame.attrs["unavailable"])
+            return
         for row in frame.to_dict("records"):
             payload = {key: _rounded(value) for key, value in row.items()}
             if payload["unit"] == tables.MONEY:
                 payload["unit"] = frame.attrs["currency"]
             payload |= {"as_of": self.as_of.isoformat(), "scope": self.team}
-            text = f"{row['id']}: {payload['value']}"
+            value = _("n/a") if payload["value"] is None else payload["value"]
+            text = f"{row['id']}: {value}"
             publish_display_data({"text/plain": text, HEADLINE: payload})
         publish_display_data(
             {
@@ -234,7 +240,7 @@ class Workbook:
             _("No deal falls under this question.") if frame.empty else ""
         )
         if reason:
-            publish_display_data({"text/plain": reason, "text/html": figures.notes_html([reason])})
+            self._say(reason)
             return
         exhibit = story(frame)
         looks: dict[str, Any] = {
@@ -252,12 +258,15 @@ class Workbook:
             html = figures.text_html(exhibit.message)
         else:
             html = tables.frame_html(frame, caption=exhibit.message, **looks)
-        shown = {"text/plain": exhibit.message, "text/html": html}
+        shown: dict[str, Any] = {"text/plain": exhibit.message, "text/html": html}
         typed = self._typed(frame, exhibit.message)
         if typed["id"] not in self._emitted:
             self._emitted.add(typed["id"])
             shown[TABLE] = typed
         publish_display_data(shown)
+
+    def _say(self, sentence: str) -> None:
+        publish_display_data({"text/plain": sentence, "text/html": figures.notes_html([sentence])})
 
     def close(self) -> None:
         """Say where the numbers come from and mark that the last cell was reached."""

@@ -1,4 +1,4 @@
-"""One template, unchanged, in every place where it may run: the same headlines to the last digit, and no word on stderr."""
+"""One template, unchanged, wherever it may run: the same headlines to the last digit, nothing on stderr."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nbclient
 import nbformat
-import papermill
 import pytest
 
 import salesops_kit
@@ -23,8 +21,6 @@ TEMPLATE = ROOT / "notebooks" / "templates" / "funnel.ipynb"
 SAMPLE = ROOT / "data" / "sample"
 QUARTER = "2027-Q3"
 TEAM = "EMEA South"
-# papermill speaks to its kernel over TCP and ipykernel says so; it is no warning of a notebook.
-KERNEL_NOTICE = "[IPKernelApp] WARNING | Kernel is running over TCP without encryption"
 
 
 def our_modules() -> list[str]:

@@ -1,4 +1,4 @@
-"""The rules that every report template keeps, read from the notebook's text, so that a new one is held to them."""
+"""The rules that every report template keeps, read from its text, so that a new one is held to them."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ LIST_PRICE = "list_price"
 _STAGES = "JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = {}.stage"
 # What a deal closed at was not known before: an open deal is worth its product's list price.
 _LIST_AMOUNT = "CASE WHEN s.is_closed THEN d.amount ELSE coalesce(p.list_price, d.amount) END AS amount"
+_LIST_PRICES = "; open deals count at the list price of their product"
 _CREATED = "coalesce(d.created_date, d.created_at::DATE)"
 _STATE = ("amount", "currency", "close_date", "forecast_category", "owner_id", "is_deleted")
 
@@ -57,7 +58,7 @@ def complete_history(
         if missing:
             notes.append(
                 f"The stage history does not record {', '.join(missing)}: "
-                "today's values are used for the past."
+                f"today's values are used for the past{_LIST_PRICES if at_list and 'amount' in missing else ''}."
             )
         picks = ", ".join(_recorded_column(name, zone, missing, at_list=at_list) for name in names)
         join = f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{prices}" if missing else ""
@@ -82,7 +83,9 @@ def complete_history(
             con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NULL AND close_date IS NULL"
         ):
             notes.append(_undated_note(undated, observed_until))
-        notes.append(_derived_note(derived, stage_dates, whole="opportunity_history" not in cleaned))
+        notes.append(
+            _derived_note(derived, stage_dates, whole="opportunity_history" not in cleaned, at_list=at_list)
+        )
     if not parts:
         casts = (
             f"NULL::{SQL_TYPES[c.type]} AS {n}" for n, c in TABLES["opportunity_history"].columns.items()
@@ -151,7 +154,7 @@ def _later_note(changed: int) -> str:
     )
 
 
-def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool) -> str:
+def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool, at_list: bool) -> str:
     source = (
         f"the dates of {', '.join(stage_dates)} and the close date"
         if stage_dates
@@ -159,8 +162,10 @@ def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool) -> 
     )
     some = "1 deal has" if derived == 1 else f"{derived:,} deals have"
     who = "the export has no stage history" if whole else f"{some} no stage history"
+    past = "Owner and close date" if at_list else "Amount, owner and close date"
     return (
-        f"Derived: {who}, so it is built from {source}. Amount, owner and close date in the past are today's."
+        f"Derived: {who}, so it is built from {source}. "
+        f"{past} in the past are today's{_LIST_PRICES if at_list else ''}."
     )
 
 

@@ -155,6 +155,7 @@ def test_no_closing_value_leaks_into_the_past_with_list_prices(desk: Any) -> Non
     made = desk.load(deals, mapping=mapping, products=products, stages=STAGES)
     assert [event[2] for event in events(made, "h")] == [Decimal(100), Decimal(70)]
     assert [event[2] for event in events(made, "x")] == [Decimal(5), Decimal(5)]
+    assert "open deals count at the list price" in made.notes
     history = HISTORY + "h,2026-03-01T10:00:00Z,Won\n"
     made = desk.load(deals, mapping=mapping, products=products, stages=STAGES, opportunity_history=history)
     assert [event[2] for event in events(made, "h")] == [Decimal(100), Decimal(100), Decimal(70)]
