@@ -56,9 +56,10 @@ def complete_history(
         recorded = parquet(cleaned["opportunity_history"])
         missing = [name for name in _STATE if name in absent and name != "is_deleted"]
         if missing:
+            prices_said = _LIST_PRICES if at_list and "amount" in missing else ""
             notes.append(
                 f"The stage history does not record {', '.join(missing)}: "
-                f"today's values are used for the past{_LIST_PRICES if at_list and 'amount' in missing else ''}."
+                f"today's values are used for the past{prices_said}."
             )
         picks = ", ".join(_recorded_column(name, zone, missing, at_list=at_list) for name in names)
         join = f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{prices}" if missing else ""
