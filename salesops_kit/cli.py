@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PUBLISHED, SOME_FAILED, BROKEN, REFUSED, LOCKED = 0, 1, 2, 3, 4
+TYPER_INTERRUPTED = 130  # What typer makes of a KeyboardInterrupt.
 CONTEXT = {"data": "sample", "team": "company", "quarter": "", "as_of": ""}
 REPORTS = Path("reports")
 
@@ -52,6 +53,8 @@ def main() -> NoReturn:
         # Without standalone mode the code of a typer.Exit is returned.
         code = app(args=join_pairs(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
+        if code == TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
     except InputError as error:
         _fail(f"Refused, nothing was run:\n{error}", REFUSED)
     except LockHeldError as error:
@@ -277,7 +280,7 @@ def check(data: Annotated[str, typer.Argument(help="A dataset's name or folder."
         got=table.got.argmin(table.source_row),
     )
     found = engine.collect(grouped).sort_values(["action", "rows"], ascending=False)
-    print(f"{len(found)} kinds of problem" if len(found) else "No problem found.")
+    print(f"Kinds of problem: {len(found)}" if len(found) else "No problem found.")
     for item in found.itertuples():
         example = Problem(item.problem, file=item.file, row=int(item.row), column=item.column_name,
                           expected=item.expected, got=item.got, count=int(item.rows))  # fmt: skip
@@ -350,5 +353,5 @@ def verify(
         raise InputError(Problem("no report was published here", file=str(root)))
     for problem in problems:
         print(problem)
-    print(f"{len(problems)} problems" if problems else "Every published file is as it was written.")
+    print(f"Problems: {len(problems)}" if problems else "Every published file is as it was written.")
     raise typer.Exit(SOME_FAILED if problems else PUBLISHED)

@@ -19,6 +19,7 @@ from salesops_kit.publishing.outputs import HEADLINE, TABLE, typed
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "notebooks" / "templates" / "funnel.ipynb"
 SAMPLE = ROOT / "data" / "sample"
+WORKBOOK = ROOT / "notebooks" / "explore_funnel.ipynb"
 QUARTER = "2027-Q3"
 TEAM = "EMEA South"
 
@@ -106,6 +107,13 @@ def headlines(notebook: Any) -> str:
     return json.dumps(typed(notebook, HEADLINE), sort_keys=True)
 
 
+def assert_no_errors(cells: list[Any]) -> None:
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error", output
+            assert output.get("name") != "stderr", output
+
+
 def assert_clean(notebook: Any) -> None:
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -148,15 +156,54 @@ def test_the_driver_publishes_the_same_numbers(
     assert {h["id"]: repr(h["value"]) for h in manifest["headlines"]} == expected
 
 
-def test_nbval_passes_every_template() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", str(TEMPLATE.parent)],
+def nbval(path: Path) -> subprocess.CompletedProcess[str]:
+    """pytest with nbval on a notebook or a folder, in a process of its own."""
+    options = ("-p", "no:cacheprovider", "-rf", "--nbval-lax", "--nbval-current-env")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(path)],
         cwd=ROOT,
         env=strict_environment(),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-    )  # fmt: skip
+    )
+
+
+# make test runs nbval over all notebooks anyway; here it runs with the kit's warnings as errors.
+@pytest.mark.campaign
+def test_nbval_passes_every_notebook() -> None:
+    done = nbval(ROOT / "notebooks")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert " passed" in done.stdout
+
+
+def test_nbval_fails_when_one_number_of_a_workbook_changes(tmp_path: Path) -> None:
+    notebook = nbformat.read(WORKBOOK, as_version=4)
+    changed = 0
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stdout" and "1457 won" in output.text:
+                output.text = output.text.replace("1457 won", "1458 won")
+                changed += 1
+    assert changed == 1
+    copy = tmp_path / "changed.ipynb"
+    nbformat.write(notebook, copy)
+    done = nbval(copy)
+    assert done.returncode == 1, done.stdout[-3000:]
+    assert "1 failed" in done.stdout
+    assert "1457 won" in done.stdout
+
+
+def test_workbooks_are_executed_and_most_of_their_cells_are_compared() -> None:
+    workbooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert WORKBOOK in workbooks
+    for path in workbooks:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), path
+        assert_no_errors(code)
+        tags = [tag for cell in code for tag in cell.metadata.get("tags", [])]
+        assert tags.count("nbval-check-output") > tags.count("nbval-ignore-output"), path
+        assert len(tags) == len(code), f"{path.name}: every cell says whether nbval compares it"
+        assert path.stat().st_size < 200_000, path

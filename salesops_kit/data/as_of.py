@@ -97,12 +97,12 @@ def _date(value: object, default: dt.date) -> dt.date:
 
 
 def derive_states(
-    history: ibis.Table, deals: ibis.Table, stages: ibis.Table, memberships: ibis.Table
+    history: ibis.Table, deals: ibis.Table | str, stages: ibis.Table, memberships: ibis.Table
 ) -> ibis.Table:
     """``opportunity_states`` (columns ``STATE_COLUMNS``) from events with the full state after each.
 
-    ``history`` is the contract's opportunity_history; ``deals`` gives each deal's pipeline; ``stages``
-    is complete; ``memberships`` comes from :func:`gapless_memberships`. Of events at one instant there
+    ``history`` is the contract's opportunity_history; ``deals`` gives each deal's pipeline, or is the one
+    pipeline that all are in; ``stages`` is complete; ``memberships`` comes from :func:`gapless_memberships`. Of events at one instant there
     is at most one per deal.
     """
     events = _closing_owner(_with_stage(history, deals, stages))
@@ -110,12 +110,16 @@ def derive_states(
     return _with_neighbours(stays)
 
 
-def _with_stage(history: ibis.Table, deals: ibis.Table, stages: ibis.Table) -> ibis.Table:
-    pipelines = deals.select("opportunity_id", pipeline=deals.pipeline.fill_null(""))
+def _with_stage(history: ibis.Table, deals: ibis.Table | str, stages: ibis.Table) -> ibis.Table:
     kinds = stages.select(
         "pipeline", "stage", stage_position="position", is_closed="is_closed", is_won="is_won"
     )
-    return history.inner_join(pipelines, "opportunity_id").inner_join(kinds, ["pipeline", "stage"])
+    if isinstance(deals, str):
+        placed = history.mutate(pipeline=ibis.literal(deals))
+    else:
+        pipelines = deals.select("opportunity_id", pipeline=deals.pipeline.fill_null(""))
+        placed = history.inner_join(pipelines, "opportunity_id")
+    return placed.inner_join(kinds, ["pipeline", "stage"])
 
 
 def _closing_owner(events: ibis.Table) -> ibis.Table:

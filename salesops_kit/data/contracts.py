@@ -42,13 +42,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The contract of one canonical table."""
+    """The contract of one canonical table. ``business_dates`` names, for a date that an instant gives, the
+    instant: where a row has no such date it is computed once, at import, in the business zone."""
 
     name: str
     grain: str
     columns: Mapping[str, Column]
     scope: str
     key: tuple[str, ...] = ()
+    business_dates: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,6 +70,7 @@ def _table(
     *,
     key: str = "",
     scope: str,
+    business_dates: Mapping[str, str] | None = None,
     choices: Mapping[str, str] | None = None,
     references: Mapping[str, str] | None = None,
 ) -> Table:
@@ -84,6 +87,7 @@ def _table(
         columns=MappingProxyType(parsed),
         scope=scope,
         key=tuple(key.split()),
+        business_dates=MappingProxyType(dict(business_dates or {})),
         choices=MappingProxyType({k: tuple(v.split("/")) for k, v in (choices or {}).items()}),
         references=MappingProxyType(dict(references or {})),
     )
@@ -101,6 +105,7 @@ _ALL = (
         is_deleted:bool loss_reason:category competitor:category""",
         key="opportunity_id",
         scope="opportunity",
+        business_dates={"created_date": "created_at"},
         choices={"type": "new/expansion/renewal"},
         references={"account_id": "accounts", "product_id": "products", "owner_id": "reps"},
     ),
@@ -112,6 +117,7 @@ _ALL = (
         is_deleted:bool source:category""",
         key="opportunity_id changed_at",
         scope="opportunity",
+        business_dates={"changed_date": "changed_at"},
         references={"opportunity_id": "opportunities"},
     ),
     _table(

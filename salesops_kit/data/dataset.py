@@ -113,7 +113,9 @@ def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
     The folder is written whole or not at all; one that holds anything but an earlier import is refused.
     """
     if out.exists() and any(out.iterdir()) and not (out / SNAPSHOT_FILE).is_file():
-        raise InputError(Problem("the folder holds other files", file=str(out), next_step="Name a new folder."))
+        raise InputError(
+            Problem("the folder holds other files", file=str(out), next_step="Name a new folder.")
+        )
     rules = read_mapping(find_mapping(mapping)) if mapping else _canonical(sources)
     out.parent.mkdir(parents=True, exist_ok=True)
     with snapshot.scratch_folder(out.parent) as scratch:

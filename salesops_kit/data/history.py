@@ -20,7 +20,10 @@ _STAGES = "JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.sta
 # What a deal closed at was not known before: an open deal is worth its product's list price.
 _LIST_AMOUNT = "CASE WHEN s.is_closed THEN d.amount ELSE coalesce(p.list_price, d.amount) END AS amount"
 _LIST_PRICES = "; open deals count at the list price of their product"
-_CREATED = "coalesce(d.created_date, d.created_at::DATE)"
+# When a deal would close was not known before either; what is open today may keep today's expectation.
+_NOW = " JOIN read_stages now ON now.pipeline = coalesce(d.pipeline, '') AND now.stage = d.stage"
+_KNOWN_CLOSE = "CASE WHEN s.is_closed OR NOT now.is_closed THEN d.close_date END AS close_date"
+_CREATED = "d.created_date"
 _STATE = ("amount", "currency", "close_date", "forecast_category", "owner_id", "is_deleted")
 
 
@@ -43,7 +46,7 @@ def complete_history(
     event says (or is deleted without an event) gets one more. Values that no event records (``absent``
     columns, derived events) are the deal's current ones, but for the amount of an open deal with
     ``open_amount`` ``list_price``: that is its product's list price, since the value at closing was not
-    known before.
+    known before. Nor was the day of closing: a closed deal has no close date while it was open.
     """
     deals = parquet(cleaned["opportunities"])
     names = list(TABLES["opportunity_history"].columns)
@@ -61,8 +64,10 @@ def complete_history(
                 f"The stage history does not record {', '.join(missing)}: "
                 f"today's values are used for the past{prices_said}."
             )
-        picks = ", ".join(_recorded_column(name, zone, missing, at_list=at_list) for name in names)
-        join = f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{prices}" if missing else ""
+        picks = ", ".join(_recorded_column(name, missing, at_list=at_list) for name in names)
+        join = (
+            f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{_NOW}{prices}" if missing else ""
+        )
         parts.append(f"SELECT {picks} FROM {recorded} h{join}")
         ended = _later_changes(deals, parts[0], observed_until)
         if changed := count(con, f"SELECT count(*) FROM ({ended})"):
@@ -78,7 +83,7 @@ def complete_history(
         picks = ", ".join(_derived_column(name, zone, at_list=at_list) for name in names)
         parts.append(
             f"SELECT {picks} FROM ({events}) e JOIN {without} d USING (opportunity_id) "
-            f"{_STAGES.format('e')}{prices}"
+            f"{_STAGES.format('e')}{_NOW}{prices}"
         )
         if undated := count(
             con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NULL AND close_date IS NULL"
@@ -92,6 +97,8 @@ def complete_history(
             f"NULL::{SQL_TYPES[c.type]} AS {n}" for n, c in TABLES["opportunity_history"].columns.items()
         )
         parts.append(f"SELECT {', '.join(casts)} WHERE false")
+    if "opportunity_history" in cleaned and not notes:
+        return notes  # what is recorded needs no addition
     target = folder / "complete_history.parquet"
     union = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
     write_parquet(con, f"{union} ORDER BY opportunity_id, changed_at", target)
@@ -101,9 +108,9 @@ def complete_history(
     return notes
 
 
-def _recorded_column(name: str, zone: str, missing: Sequence[str], *, at_list: bool) -> str:
-    if name == "changed_date":
-        return f"coalesce(h.changed_date, timezone({sql_text(zone)}, h.changed_at)::DATE) AS changed_date"
+def _recorded_column(name: str, missing: Sequence[str], *, at_list: bool) -> str:
+    if name == "close_date" and name in missing:
+        return _KNOWN_CLOSE
     if name == "amount" and name in missing and at_list:
         return _LIST_AMOUNT
     return f"{'d' if name in missing else 'h'}.{name} AS {name}"
@@ -163,10 +170,10 @@ def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool, at_
     )
     some = "1 deal has" if derived == 1 else f"{derived:,} deals have"
     who = "the export has no stage history" if whole else f"{some} no stage history"
-    past = "Owner and close date" if at_list else "Amount, owner and close date"
+    past = "The owner in the past is" if at_list else "Amount and owner in the past are"
     return (
-        f"Derived: {who}, so it is built from {source}. "
-        f"{past} in the past are today's{_LIST_PRICES if at_list else ''}."
+        f"Derived: {who}, so it is built from {source}. {past} today's{_LIST_PRICES if at_list else ''}; "
+        "when a deal would close is not known before it did."
     )
 
 
@@ -181,6 +188,8 @@ def _undated_note(undated: int, observed_until: dt.date) -> str:
 def _derived_column(name: str, zone: str, *, at_list: bool) -> str:
     if name == "amount" and at_list:
         return _LIST_AMOUNT
+    if name == "close_date":
+        return _KNOWN_CLOSE
     if name == "stage":
         return "e.stage AS stage"
     if name == "changed_at":

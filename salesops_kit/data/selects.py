@@ -138,18 +138,22 @@ def select(filling: Filling, extras: Sequence[str]) -> str:
     joins: list[str] = []
     columns: list[str] = []
     masks: dict[str, list[str]] = {mask: [] for mask in MASKS}
+    typed: dict[str, str] = {}
     for bit, (name, contract) in enumerate(table.columns.items()):
         column = filling.rule_for(name)
         if column is None:
-            columns.append(f"NULL::{values.SQL_TYPES[contract.type]} AS {sql_name(name)}")
+            typed[name] = f"NULL::{values.SQL_TYPES[contract.type]}"
             continue
         raw = _raw(column, filling, joins)
         parsed = _parse(contract.type, raw, column, filling)
         value = parsed.value
         if column.scale is not None:
             value = f"try_cast(({value}) * {column.scale:f} AS {values.SQL_TYPES[contract.type]})"
-        columns.append(f"{value} AS {sql_name(name)}")
+        typed[name] = value
         _flag(masks, 1 << bit, parsed, values.is_unreadable(contract.type, raw, value))
+    for day, instant in table.business_dates.items():
+        typed[day] = f"coalesce({typed[day]}, timezone({sql_text(filling.zone)}, {typed[instant]})::DATE)"
+    columns += [f"{value} AS {sql_name(name)}" for name, value in typed.items()]
     own = {name.casefold(): column for name, column in filling.kept().items()}
     dated = sorted(filling.dated & set(extras))
     for name in extras:

@@ -38,7 +38,9 @@ def open_slice(folder: Path) -> Rows:
     """The tables of a written slice."""
     values = json.loads((folder / SLICE_FILE).read_text(encoding="utf-8"))
     con = engine.backend(Path(tempfile.gettempdir()))
-    tables = {name: con.read_parquet(folder / file, table_name=name) for name, file in values["files"].items()}
+    tables = {
+        name: con.read_parquet(folder / file, table_name=name) for name, file in values["files"].items()
+    }
     return Rows(
         tables,
         parse_settings(values["settings"]),

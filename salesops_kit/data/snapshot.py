@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ from salesops_kit.settings import Settings, parse_settings
 
 SCHEMA = 1
 SNAPSHOT_FILE = "snapshot.json"
+BATCH_ROWS = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,11 @@ def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Pat
         for staged in imported.staged.values():
             staged.path.unlink()
         notes = [*settings.notes]
-        observed = settings.observed_until or _last_known_day(con, cleaned)
-        _fill_deal_dates(con, cleaned, settings)
         notes += complete_stages(
             con, cleaned, settings, also=_derived_stages(con, cleaned, mapping), folder=folder
         )
         con.execute(f"CREATE OR REPLACE TEMP VIEW read_stages AS SELECT * FROM {parquet(cleaned['stages'])}")
+        observed = settings.observed_until or _last_known_day(con, cleaned)
         history = imported.staged.get("opportunity_history")
         notes += complete_history(
             con, cleaned, stage_dates=dict(mapping.stage_dates),
@@ -162,26 +163,17 @@ def file_sha256(path: Path) -> str:
 
 def _last_known_day(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> dt.date:
     """The latest business date on which anything is recorded to have happened."""
-    deals = f"{parquet(cleaned['opportunities'])}"
-    parts = [f"SELECT max(coalesce(created_date, created_at::DATE)) AS day FROM {deals}"]
+    deals = parquet(cleaned["opportunities"])
+    parts = [f"SELECT max(created_date) AS day FROM {deals}"]
     if "opportunity_history" in cleaned:
-        history = parquet(cleaned["opportunity_history"])
-        parts.append(f"SELECT max(changed_at::DATE) FROM {history}")
+        parts.append(f"SELECT max(changed_date) FROM {parquet(cleaned['opportunity_history'])}")
     else:
         parts.append(
-            f"SELECT max(close_date) FROM {deals} WHERE is_closed OR lower(stage) LIKE '%won%' OR lower(stage) LIKE '%lost%'"
+            f"SELECT max(close_date) FROM {deals} d JOIN read_stages s "
+            "ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = d.stage WHERE s.is_closed"
         )
     (day,) = con.execute(f"SELECT max(day) FROM ({' UNION ALL '.join(parts)})").fetchone() or (None,)
     return day or dt.date(1970, 1, 1)
-
-
-def _fill_deal_dates(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings) -> None:
-    """Business dates are computed here, once: created_date from created_at in the business zone."""
-    path = cleaned["opportunities"]
-    filled = path.with_suffix(".filled")
-    created = f"coalesce(created_date, timezone({sql_text(settings.zone)}, created_at)::DATE)"
-    write_parquet(con, f"SELECT * REPLACE ({created} AS created_date) FROM {parquet(path)}", filled)
-    filled.replace(path)
 
 
 def _derived_stages(
@@ -200,7 +192,8 @@ def _derived_stages(
 
 
 def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, scratch: Path) -> Path:
-    """Derive ``opportunity_states`` in slices of deals, so that memory stays bounded."""
+    """Derive ``opportunity_states``, some deals at a time in the order of their ids, so that memory is
+    bounded by a batch and the file is sorted without a sort of the whole."""
     backend = engine.backend(scratch)
     try:
         history = backend.read_parquet(cleaned["opportunity_history"])
@@ -208,16 +201,51 @@ def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, sc
         stages = backend.read_parquet(cleaned["stages"])
         members = pd.DataFrame(columns=["owner_id", "team", "valid_from_date", "valid_to_date"])
         if "team_memberships" in cleaned:
-            members = backend.read_parquet(cleaned["team_memberships"]).select(*members.columns)
-            members = engine.collect(members)
-        gapless = ibis.memtable(as_of.gapless_memberships(members, settings.zone), schema=as_of.GAPLESS_SCHEMA)
+            members = engine.collect(
+                backend.read_parquet(cleaned["team_memberships"]).select(*members.columns)
+            )
+        gapless = as_of.gapless_memberships(members, settings.zone)
+        stays = backend.create_table("stays", gapless, schema=as_of.GAPLESS_SCHEMA)
+        pipelines = engine.collect(stages.select("pipeline").distinct())["pipeline"]
+        placed = deals if len(pipelines) > 1 else str(pipelines.iloc[0]) if len(pipelines) else ""
         path = folder / f"{as_of.STATES}.parquet"
-        states = as_of.derive_states(history, deals, stages, gapless)
-        states = states.order_by("opportunity_id", "state_no")
-        backend.to_parquet(states, path, compression="zstd")
+        bounds = _id_bounds(backend, cleaned["opportunity_history"])
+        parts = []
+        for number, (first, last) in enumerate(itertools.pairwise([None, *bounds, None])):
+            batch = history
+            if first is not None:
+                batch = batch.filter(batch.opportunity_id >= first)
+            if last is not None:
+                batch = batch.filter(batch.opportunity_id < last)
+            states = as_of.derive_states(batch, placed, stages, stays).order_by("opportunity_id", "state_no")
+            parts.append(scratch / f"states_{number:04d}.parquet")
+            backend.to_parquet(states, parts[-1], compression="zstd")
     finally:
         backend.disconnect()
+    _concatenate(parts, path)
     return path
+
+
+def _id_bounds(backend: ibis.BaseBackend, history: Path) -> list[str]:
+    """Ids that cut the sorted history into batches of about ``BATCH_ROWS`` events."""
+    query = (
+        f"SELECT DISTINCT opportunity_id FROM (SELECT opportunity_id, row_number() OVER () AS n "
+        f"FROM {parquet(history)}) WHERE n % {BATCH_ROWS} = 0 ORDER BY 1"
+    )
+    return [row[0] for row in backend.con.execute(query).fetchall()]
+
+
+def _concatenate(parts: Sequence[Path], path: Path) -> None:
+    """One Parquet file from several, row groups in order; the parts are removed."""
+    if len(parts) == 1:
+        shutil.move(parts[0], path)
+        return
+    with pq.ParquetWriter(path, pq.read_schema(parts[0]), compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as source:
+                for group in range(source.num_row_groups):
+                    writer.write_table(source.read_row_group(group))
+            part.unlink()
 
 
 def fingerprint(files: Sequence[Path], settings: Settings) -> str:

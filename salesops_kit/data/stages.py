@@ -50,8 +50,10 @@ def complete_stages(
     missing = merged["position"].isna()
     if missing.any():
         guessed = _guess(merged[missing])
-        names = ", ".join(sorted(merged.loc[missing, "stage"].unique())[:8])
-        if known.empty:
+        names = ", ".join(sorted(set(merged.loc[missing, "stage"]) - {OPEN})[:8])
+        if not names:
+            pass  # only the stage of deals whose stage is not known
+        elif known.empty:
             notes.append(
                 f"No stage list is given: stages, their order and what is won or lost are inferred ({names})."
             )

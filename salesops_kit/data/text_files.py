@@ -23,7 +23,7 @@ from salesops_kit.errors import InputError, Problem
 CHUNK_BYTES = 1 << 22
 ENCODINGS = "utf-8, gb18030, big5, cp949, utf-16, cp1252, latin-1, shift_jis"
 _IN_PLACE = ("utf-8", "utf-8-sig", "ascii")
-_BLANK_RECORD = ("\n\n", "\n\r\n")
+_BLANK_RECORD = (b"\n\n", b"\n\r\n")
 # UTF-8 that was read as a one-byte encoding: a lead byte's letter, then a continuation byte's sign.
 _MOJIBAKE_MARKS = "ÂÃâï"
 _MOJIBAKE = "[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹Œ‘’“”•–—˜™š›œ]|â€|ï»¿"
@@ -31,9 +31,11 @@ _MOJIBAKE = "[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹Œ‘’“”•
 
 @dataclass
 class _Scan:
-    """What one pass over a file's bytes found."""
+    """What one pass over a file's bytes found. ``lines`` is their number where no field is quoted, so that
+    each is a record; None where a quoted field may hold line ends."""
 
     readable: Path
+    lines: int | None = None
     regular: bool = True
     mojibake: bool = False
 
@@ -51,7 +53,8 @@ def read_text_file(con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, 
     scan = _scan(path, fmt, scratch)
     header = _header(scan.readable, path.name, fmt)
     records = _in_place(con, scan.readable, header, fmt) if scan.regular else None
-    if records is None:
+    has_blank_line = records is not None and scan.lines is not None and records.rows + 1 != scan.lines
+    if records is None or has_blank_line:
         records = repair(path.name, scan.readable, header, fmt, scratch)
     if scan.mojibake:
         flagged = tuple(_mojibake(con, path.name, records))
@@ -99,13 +102,14 @@ def _scan(path: Path, fmt: FileFormat, scratch: Path) -> _Scan:
         scan.readable = Path(made)
         out = os.fdopen(handle, "w", encoding="utf-8", newline="")
     newlines = returns = quotes = 0
-    nul = blank = False
+    nul = False
     tail = ""
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 text = decoder.decode(chunk)
-                if "\ufffd" in text:
+                is_plain = text.isascii()
+                if not is_plain and "\ufffd" in text:
                     raise InputError(_lost_text(path, fmt))
                 if out:
                     out.write(text.removeprefix("\ufeff") if file.tell() == len(chunk) else text)
@@ -113,10 +117,9 @@ def _scan(path: Path, fmt: FileFormat, scratch: Path) -> _Scan:
                 returns += text.count("\r")
                 quotes += text.count('"')
                 nul = nul or "\x00" in text
-                edge = tail + text[:2]
-                blank = blank or any(mark in text or mark in edge for mark in _BLANK_RECORD)
-                scan.mojibake = scan.mojibake or any(mark in text for mark in _MOJIBAKE_MARKS)
-                tail = text[-2:]
+                if not is_plain:
+                    scan.mojibake = scan.mojibake or any(mark in text for mark in _MOJIBAKE_MARKS)
+                tail = text[-1:] or tail
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise InputError(_wrong_encoding(path, fmt, declared)) from None
@@ -124,8 +127,24 @@ def _scan(path: Path, fmt: FileFormat, scratch: Path) -> _Scan:
         if out:
             out.close()
     mixed_line_ends = 0 < returns != newlines
-    scan.regular = not (nul or blank or mixed_line_ends or quotes % 2)
+    scan.regular = not (nul or mixed_line_ends or quotes % 2)
+    if not quotes:
+        scan.lines = newlines + (tail != "\n")
+    elif scan.regular:
+        scan.regular = not _has_blank_record(scan.readable)
     return scan
+
+
+def _has_blank_record(path: Path) -> bool:
+    """Whether two line ends follow each other, in a field or between records."""
+    tail = b""
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            edge = tail + chunk[:2]
+            if any(mark in chunk or mark in edge for mark in _BLANK_RECORD):
+                return True
+            tail = chunk[-2:]
+    return False
 
 
 def _wrong_encoding(path: Path, fmt: FileFormat, declared: str) -> Problem:

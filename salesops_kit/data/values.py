@@ -173,8 +173,13 @@ def _instant(raw: str, fmt: FileFormat, zone: str) -> Parsed:
     if fmt.instants == "iso":
         readable = f"regexp_full_match({text}, '{_ISO_MOMENT}')"
         has_offset = f"regexp_matches({text}, '{_OFFSET}')"
-        local = f"CASE WHEN {readable} AND NOT {has_offset} THEN try_cast({text} AS TIMESTAMP) END"
-        aware = f"CASE WHEN {readable} AND {has_offset} THEN {_aware(text)} END"
+        # The form that most systems write is told by its length alone; the patterns cost the rest only.
+        usual = f"length({raw}) = 20 AND ends_with({raw}, 'Z')"
+        local = f"CASE WHEN {usual} OR NOT {readable} OR {has_offset} THEN NULL ELSE try_cast({text} AS TIMESTAMP) END"
+        aware = (
+            f"CASE WHEN {usual} THEN try_cast({raw} AS TIMESTAMPTZ) "
+            f"WHEN {readable} AND {has_offset} THEN {_aware(text)} END"
+        )
     else:
         local, aware = _declared(text, fmt.instants)
     if local is None:
