@@ -55,7 +55,9 @@ def run_size(size: int, folder: Path) -> list[Measured]:
         arguments = ("show", table, "-p", "data", str(canonical), "-p", "quarter", QUARTER, "--format", "csv")
         results.append(measure(f"show {table}", size, *arguments))
     shows = [r for r in results if r.step.startswith("show")]
-    results.append(Measured("show, all four", size, sum(r.seconds for r in shows), max(r.peak_gb for r in shows)))
+    results.append(
+        Measured("show, all four", size, sum(r.seconds for r in shows), max(r.peak_gb for r in shows))
+    )
     shutil.rmtree(raw)
     shutil.rmtree(canonical)
     return results
@@ -74,10 +76,8 @@ def main() -> None:
             for result in run_size(size, folder):
                 last = before.get(result.step)
                 growth = f"{result.seconds / last.seconds:.1f}x" if last else ""
-                print(
-                    f"{result.step:<28} {size:>10,} {result.seconds:>8.1f} {result.peak_gb:>8.2f} {growth:>7}",
-                    flush=True,
-                )
+                measured = f"{result.seconds:>8.1f} {result.peak_gb:>8.2f}"
+                print(f"{result.step:<28} {size:>10,} {measured} {growth:>7}", flush=True)
                 before[result.step] = result
         finally:
             shutil.rmtree(folder, ignore_errors=True)

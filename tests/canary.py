@@ -24,7 +24,12 @@ base_currency: EUR
 first_qualified_stage: Qualify
 observed_until: 2026-06-30
 """
-STAGES = (("Qualify", 1, "", ""), ("Propose", 2, "", ""), ("Won", 3, "true", "true"), ("Lost", 4, "true", "false"))
+STAGES = (
+    ("Qualify", 1, "", ""),
+    ("Propose", 2, "", ""),
+    ("Won", 3, "true", "true"),
+    ("Lost", 4, "true", "false"),
+)
 
 
 def mark(team: str, thing: str) -> str:
@@ -87,7 +92,9 @@ def _write_deals(folder: Path, reps: Sequence[str], deals_per_team: int) -> None
         note = mark(last, f"note{number:04d}")
         deals.append((deal, account, owner, account, day, close, stage, amount, note, mark(last, "route")))
         accounts.append((account, f"Name of {account}"))
-        activities.append((mark(team_of(rep, day), f"call{number:04d}"), rep, "call", f"{day}T10:00:00Z", deal))
+        activities.append(
+            (mark(team_of(rep, day), f"call{number:04d}"), rep, "call", f"{day}T10:00:00Z", deal)
+        )
     columns = (
         "opportunity_id", "account_id", "owner_id", "name", "created_date", "close_date", "stage", "amount",
         "next_step", "route",
@@ -96,7 +103,9 @@ def _write_deals(folder: Path, reps: Sequence[str], deals_per_team: int) -> None
     names = ("opportunity_id", "changed_at", "stage", "amount", "close_date", "owner_id")
     _write(folder, "opportunity_history", names, history)
     _write(folder, "accounts", ("account_id", "name"), accounts)
-    _write(folder, "activities", ("activity_id", "owner_id", "type", "started_at", "opportunity_id"), activities)
+    _write(
+        folder, "activities", ("activity_id", "owner_id", "type", "started_at", "opportunity_id"), activities
+    )
 
 
 def _write(folder: Path, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

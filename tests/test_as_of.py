@@ -78,8 +78,8 @@ def states_of(events: list[Event], stays: list[Stay]) -> ibis.Table:
         }
     )
     schema = {
-        "opportunity_id": "string", "changed_at": "timestamp('UTC')", "changed_date": "date", "stage": "string",
-        "amount": "decimal(18, 4)", "currency": "string", "close_date": "date", "forecast_category": "string",
+        "opportunity_id": "string", "changed_at": "timestamp('UTC')", "changed_date": "date",
+        "stage": "string", "amount": "decimal(18, 4)", "currency": "string", "close_date": "date", "forecast_category": "string",
         "owner_id": "string", "is_deleted": "boolean",
     }  # fmt: skip
     deals = pd.DataFrame({"opportunity_id": sorted({e.deal for e in events}), "pipeline": None})
@@ -99,7 +99,9 @@ def states_of(events: list[Event], stays: list[Stay]) -> ibis.Table:
     )
 
 
-def naive_at(events: list[Event], stays: list[Stay], day: dt.date) -> dict[str, tuple[str, int, str | None, str]]:
+def naive_at(
+    events: list[Event], stays: list[Stay], day: dt.date
+) -> dict[str, tuple[str, int, str | None, str]]:
     """Deal -> (stage, amount, owner, team) at the end of a day, by reading the events one by one."""
     found: dict[str, tuple[str, int, str | None, str]] = {}
     closing: dict[str, tuple[str | None, dt.date]] = {}
@@ -215,7 +217,10 @@ def test_the_days_of_a_state_follow_the_business_zone() -> None:
     [
         ([("ann", "East", None, None)], ["East"]),
         ([("ann", "East", "2026-02-01", None)], [NO_TEAM, "East"]),
-        ([("ann", "East", None, "2026-02-01"), ("ann", "West", "2026-03-01", None)], ["East", NO_TEAM, "West"]),
+        (
+            [("ann", "East", None, "2026-02-01"), ("ann", "West", "2026-03-01", None)],
+            ["East", NO_TEAM, "West"],
+        ),
         ([("ann", "East", None, None), ("ann", "West", "2026-03-01", None)], ["East", "West"]),
         ([("ann", "East", None, "2026-02-01"), ("ann", "East", "2026-02-01", None)], ["East"]),
     ],
@@ -238,7 +243,13 @@ def test_compiles_for_every_engine(dialect: str) -> None:
     )  # fmt: skip
     deals = ibis.table({"opportunity_id": "string", "pipeline": "string"}, name="opportunities")
     stages = ibis.table(
-        {"pipeline": "string", "stage": "string", "position": "int64", "is_closed": "boolean", "is_won": "boolean"},
+        {
+            "pipeline": "string",
+            "stage": "string",
+            "position": "int64",
+            "is_closed": "boolean",
+            "is_won": "boolean",
+        },
         name="stages",
     )
     states = as_of.derive_states(history, deals, stages, ibis.table(as_of.GAPLESS_SCHEMA, name="stays"))

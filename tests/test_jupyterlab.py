@@ -114,7 +114,7 @@ def test_run_all_in_jupyterlab_shows_the_numbers_of_papermill(
 ) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     address, token, shown = lab
-    run_python(PAPERMILL, str(TEMPLATE), str(tmp_path / "papermill.ipynb"), "{}", cwd=tmp_path)
+    run_python(PAPERMILL, str(TEMPLATE), '{"papermill.ipynb": {}}', cwd=tmp_path)
     expected = nbformat.read(tmp_path / "papermill.ipynb", as_version=4)
     code = [cell for cell in nbformat.read(TEMPLATE, as_version=4).cells if cell.cell_type == "code"]
     with sync_api.sync_playwright() as playwright:

@@ -56,7 +56,9 @@ def test_team_waterfalls_sum_to_the_companys_line_by_line() -> None:
     tree = team_tree(open_rows(open_snapshot("sample")))
     for quarter in ("2026-Q2", "2027-Q1", "2027-Q2", QUARTER):
         company = calculator("company", quarter).table("funnel.waterfall").set_index("step")
-        teams = [calculator(team, quarter).table("funnel.waterfall").set_index("step") for team in tree.leaves]
+        teams = [
+            calculator(team, quarter).table("funnel.waterfall").set_index("step") for team in tree.leaves
+        ]
         total = sum((team["amount"].astype(float) for team in teams[1:]), teams[0]["amount"].astype(float))
         pd.testing.assert_series_equal(
             total, company["amount"].astype(float), check_exact=False, atol=0.005, rtol=0, check_names=False

@@ -40,7 +40,11 @@ def test_a_deal_that_moved_on_stands_as_the_team_last_had_it(company: Rows) -> N
     moved = states[(states["exit"] == "transferred")].iloc[0]
     deals = engine.collect(scope.cut(company, (moved["team"],)).table("opportunities"))
     deal = deals.set_index("opportunity_id").loc[moved["opportunity_id"]]
-    assert (deal["owner_id"], deal["stage"], deal["amount"]) == (moved["owner_id"], moved["stage"], moved["amount"])
+    assert (deal["owner_id"], deal["stage"], deal["amount"]) == (
+        moved["owner_id"],
+        moved["stage"],
+        moved["amount"],
+    )
     assert pd.isna(deal["next_step"])
     assert pd.isna(deal["route"])
 

@@ -102,8 +102,8 @@ def derive_states(
     """``opportunity_states`` (columns ``STATE_COLUMNS``) from events with the full state after each.
 
     ``history`` is the contract's opportunity_history; ``deals`` gives each deal's pipeline, or is the one
-    pipeline that all are in; ``stages`` is complete; ``memberships`` comes from :func:`gapless_memberships`. Of events at one instant there
-    is at most one per deal.
+    pipeline that all are in; ``stages`` is complete; ``memberships`` comes from
+    :func:`gapless_memberships`. Of events at one instant there is at most one per deal.
     """
     events = _closing_owner(_with_stage(history, deals, stages))
     stays = _in_teams(events, memberships)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from salesops_kit.data import as_of, engine
 from salesops_kit.data.cleaning import EXCLUSIONS, clean
 from salesops_kit.data.contracts import TABLES
-from salesops_kit.data.engine import connect, count, parquet, sql_text, write_parquet
+from salesops_kit.data.engine import connect, count, parquet, write_parquet
 from salesops_kit.data.history import complete_history
 from salesops_kit.data.importer import read_export
 from salesops_kit.data.mapping import Mapping

@@ -175,7 +175,8 @@ def _instant(raw: str, fmt: FileFormat, zone: str) -> Parsed:
         has_offset = f"regexp_matches({text}, '{_OFFSET}')"
         # The form that most systems write is told by its length alone; the patterns cost the rest only.
         usual = f"length({raw}) = 20 AND ends_with({raw}, 'Z')"
-        local = f"CASE WHEN {usual} OR NOT {readable} OR {has_offset} THEN NULL ELSE try_cast({text} AS TIMESTAMP) END"
+        other = f"{usual} OR NOT {readable} OR {has_offset}"
+        local = f"CASE WHEN {other} THEN NULL ELSE try_cast({text} AS TIMESTAMP) END"
         aware = (
             f"CASE WHEN {usual} THEN try_cast({raw} AS TIMESTAMPTZ) "
             f"WHEN {readable} AND {has_offset} THEN {_aware(text)} END"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import ibis.expr.types as ir
 import pandas as pd
 
-from salesops_kit.errors import InputError, NotAvailableError, Problem, unknown
 from salesops_kit.data.engine import collect
+from salesops_kit.errors import InputError, NotAvailableError, Problem, unknown
 from salesops_kit.language import _
 from salesops_kit.settings import Settings
 

@@ -16,6 +16,7 @@ from salesops_kit.analysis.funnel._outcomes import (
     outcome,
 )
 from salesops_kit.analysis.funnel._transitions import window
+from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.competing_risks import aalen_johansen, add_counts, quantile
 from salesops_kit.estimators.dimensions import (
@@ -25,7 +26,6 @@ from salesops_kit.estimators.dimensions import (
     parse_by,
     sort_groups,
 )
-from salesops_kit.data.engine import collect
 from salesops_kit.estimators.intervals import median_interval, z_value
 from salesops_kit.estimators.states import days_between, is_open, is_true, observation
 from salesops_kit.language import _, ngettext

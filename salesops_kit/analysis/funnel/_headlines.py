@@ -13,8 +13,8 @@ import pandas as pd
 
 from salesops_kit.analysis.funnel._outcomes import excluded_reasons, qualified_positions
 from salesops_kit.analysis.funnel._win_rate import closed_counts
-from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.data.engine import collect
+from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
 from salesops_kit.estimators.states import days_between, falls_in, is_open, is_true, known_states
 from salesops_kit.language import _

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
-from salesops_kit.errors import InputError, unknown
 from salesops_kit.data.engine import collect
+from salesops_kit.errors import InputError, unknown
 from salesops_kit.estimators.states import falls_in, is_true, known_states
 from salesops_kit.language import _
 from salesops_kit.periods import Period

@@ -11,9 +11,9 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit.data.engine import collect
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
-from salesops_kit.data.engine import collect
 from salesops_kit.estimators.states import is_open, observation
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings

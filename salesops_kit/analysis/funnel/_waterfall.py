@@ -9,8 +9,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from salesops_kit.errors import InputError, Problem, SalesOpsError
 from salesops_kit.data.engine import collect
+from salesops_kit.errors import InputError, Problem, SalesOpsError
 from salesops_kit.estimators.states import falls_in, is_open, is_true
 from salesops_kit.language import ngettext
 from salesops_kit.periods import Period

@@ -18,9 +18,9 @@ from salesops_kit.analysis.funnel._outcomes import (
     outcome,
     qualified_positions,
 )
+from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
-from salesops_kit.data.engine import collect
 from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
 from salesops_kit.estimators.shrinkage import Prior, estimate_prior, shrink
 from salesops_kit.estimators.states import falls_in, known_states
