@@ -79,7 +79,8 @@ def states_of(events: list[Event], stays: list[Stay]) -> ibis.Table:
     )
     schema = {
         "opportunity_id": "string", "changed_at": "timestamp('UTC')", "changed_date": "date",
-        "stage": "string", "amount": "decimal(18, 4)", "currency": "string", "close_date": "date", "forecast_category": "string",
+        "stage": "string", "amount": "decimal(18, 4)", "currency": "string", "close_date": "date",
+        "forecast_category": "string",
         "owner_id": "string", "is_deleted": "boolean",
     }  # fmt: skip
     deals = pd.DataFrame({"opportunity_id": sorted({e.deal for e in events}), "pipeline": None})

@@ -180,8 +180,8 @@ def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool, at_
 def _undated_note(undated: int, observed_until: dt.date) -> str:
     some = "1 deal has" if undated == 1 else f"{undated:,} deals have"
     return (
-        f"{some} neither a creation nor a close date and counts from the last known day, "
-        f"{observed_until}, on."
+        f"{some} neither a creation nor a close date, so nothing is known of them before the last known "
+        f"day, {observed_until}."
     )
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ import pandas as pd
 from babel import Locale, UnknownLocaleError
 from babel import dates as babel_dates
 from babel import numbers as babel_numbers
+from babel.lists import format_list
 
 from salesops_kit.language import _, current_locale, ngettext
 
@@ -208,6 +209,15 @@ def interval(low: Any, high: Any, show: Callable[[Any], str]) -> str:
     if is_missing(low) and is_missing(high):
         return missing()
     return _("{low} to {high}").format(low=show(low), high=show(high))
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Several phrases as one, joined as the language joins them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b, and c'
+    """
+    return format_list(list(parts), style="standard", locale=_locale())
 
 
 def value(amount: Any, unit: str = "", *, exact: bool = False) -> str:

@@ -53,7 +53,7 @@ def headlines(
     Five rows: ``bookings_won`` (amount of deals won with a close date in the period), ``deals_won``,
     ``win_rate`` (as ``win_rate`` counts it), ``won_cycle_median`` (plain median of close date less
     created date over the won deals) and ``open_pipeline`` (amount of the deals open at the end of
-    ``as_of`` and due in the period or later; without a period every open deal). Columns: ``id``,
+    ``as_of``, whenever they are due). Columns: ``id``,
     ``label``, ``value``, ``unit`` (money, deals, rate, days), ``kind`` (additive over teams, rate or
     other), ``n`` the deals behind it, ``low`` and ``high`` the 95 % limits of what is estimated,
     ``definition``, ``target`` (missing here: the funnel has none), ``prior`` the same figure for the
@@ -161,7 +161,7 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
             _("Open pipeline"),
             "money",
             "additive",
-            _("Amount of the open deals that are due in the period or later."),
+            _("Amount of every deal that is open at the cut-off, whenever it is due."),
         ),
     }
 
@@ -183,8 +183,6 @@ def _figures(
     won = due.filter(is_true(due.is_won))
     bookings = collect(won.aggregate(amount=won.amount.sum(), deals=won.count())).iloc[0]
     ahead = known.filter(is_open(known))
-    if period is not None:
-        ahead = ahead.filter(is_true(ahead.close_date >= ibis.literal(period.start)))
     pipeline = collect(ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count())).iloc[0]
     closed_deals = int(rate["won"] + rate["lost"])
     low, high = wilson(rate["won"], closed_deals)

@@ -135,7 +135,7 @@ def _with_rep_names(result: pd.DataFrame, reps: ir.Table | None) -> pd.DataFrame
     if "owner_id" not in result or reps is None or "name" not in reps.columns:
         return result
     known = collect(reps.select("owner_id", "name")).drop_duplicates("owner_id").set_index("owner_id")["name"]
-    names = result["owner_id"].map(known)
+    names = result["owner_id"].map(known).astype("str")
     shared = names.duplicated(keep=False) & names.notna()
     names = names.where(~shared, names + " (" + result["owner_id"] + ")").fillna(result["owner_id"])
     named = result.copy()

@@ -30,18 +30,28 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
     def show(step: str) -> str:
         return formats.money(abs(amounts[step]), currency)
 
-    came = amounts[["created", "pulled_in", "reopened", "up"]].sum()
-    message = _(
-        "{opening} was open at the start and {came} came in; {won} was won, {lost} lost and {pushed} pushed out, "
-        "so {closing} is left."
-    ).format(
-        opening=show("opening"),
-        came=formats.money(came, currency),
-        won=show("won"),
-        lost=show("lost"),
-        pushed=show("pushed"),
-        closing=show("closing"),
+    if not amounts.any():
+        return Exhibit(_("No deal was due in the quarter."), is_text=True)
+    came = formats.money(amounts[["created", "pulled_in", "reopened", "up"]].sum(), currency)
+    if amounts["opening"]:
+        begin = _("{opening} was open at the start and {came} came in").format(
+            opening=show("opening"), came=came
+        )
+    else:
+        begin = _("Nothing due in the quarter was open at its start; {came} came in").format(came=came)
+    left = [
+        words.format(amount=show(step))
+        for step, words in (
+            ("won", _("{amount} was won")),
+            ("lost", _("{amount} was lost")),
+            ("pushed", _("{amount} was pushed out")),
+        )
+        if amounts[step]
+    ]
+    end = (
+        _("{closing} is left").format(closing=show("closing")) if amounts["closing"] else _("nothing is left")
     )
+    message = _("{begin}; {middle}.").format(begin=begin, middle=formats.listed([*left, end]))
     return Exhibit(message, charts.waterfall(frame, currency=currency))
 
 
