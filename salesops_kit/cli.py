@@ -281,8 +281,9 @@ def check(data: Annotated[str, typer.Argument(help="A dataset's name or folder."
     )
     found = engine.collect(grouped).sort_values(["action", "rows"], ascending=False)
     print(f"Kinds of problem: {len(found)}" if len(found) else "No problem found.")
+    found = found.astype(object).where(found.notna(), None)
     for item in found.itertuples():
-        example = Problem(item.problem, file=item.file, row=int(item.row), column=item.column_name,
+        example = Problem(item.problem, file=item.file, row=item.row, column=item.column_name,
                           expected=item.expected, got=item.got, count=int(item.rows))  # fmt: skip
         print(f"  {item.action}: {item.table_name}: {example}")
 

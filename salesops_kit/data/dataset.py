@@ -91,9 +91,10 @@ def open_snapshot(data: str) -> Snapshot:
     if made.is_file():
         return _open_imported(folder)
     settings = read_settings(folder)
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.stem in TABLES)
-    mapping = identity_mapping({p.name: p for p in files}, settings)
-    mark = snapshot.fingerprint(files, settings)
+    present = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    mapping = identity_mapping({p.name: p for p in present}, settings)
+    files = [p for p in present if p.stem in TABLES]
+    mark = snapshot.fingerprint(present, settings)
     root = _archive_root()
     found = snapshot.find_archived(root, mark)
     if found:
