@@ -203,6 +203,43 @@ def test_the_template_stands_whatever_the_scope_holds(
     assert typed(shown, SENTINEL) == [{"sentinel": ""}]
 
 
+COLUMNS = "opportunity_id,owner_id,stage,amount,created_date,close_date\n"
+SHAPES = {
+    "header only": "",
+    "one row": "d1,ann,Won,100,2026-01-05,2026-02-10\n",
+    "all lost": "".join(f"d{n},ann,Lost,{n},2026-01-05,2026-02-{n:02d}\n" for n in range(1, 20)),
+    "all open": "".join(f"d{n},ann,Offer,{n},2026-01-{n:02d},2026-03-01\n" for n in range(1, 20)),
+    "neither amount, owner nor date": "".join(f"d{n},,Offer,,,\n" for n in range(5)),
+    "created and closed in a day": "".join(
+        f"{stage},ann,{stage},0,2026-01-05,2026-01-05\n" for stage in ("Won", "Lost")
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_template_stands_on_any_shape_of_opportunities(
+    shape: str, tmp_path: Path, shown: list[dict[str, Any]]
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "opportunities.csv").write_text(COLUMNS + SHAPES[shape], encoding="utf-8")
+    (raw / "dataset.yml").write_text("observed_until: 2026-03-31\n", encoding="utf-8")
+    import_export([raw], "", tmp_path / "canonical")
+    parameters = {"team": "company", "as_of": "", "data": str(tmp_path / "canonical")}
+    for quarter in ("2026-Q1", ""):
+        shown.clear()
+        run_template(InteractiveShell.instance(), quarter=quarter, **parameters)
+        for bundle in shown:
+            for content in bundle["data"].values():
+                if isinstance(content, str):
+                    text = re.sub(r"<[^>]*>", " ", content).replace("(none)", "")
+                    assert not NO_NUMBER.findall(text), content
+                else:
+                    json.dumps(content, allow_nan=False)
+        assert len(typed(shown, HEADLINE)) == 5
+        assert typed(shown, SENTINEL) == [{"sentinel": ""}]
+
+
 def test_headlines_are_rounded_to_six_digits_and_equal_the_table(
     data: str, shown: list[dict[str, Any]]
 ) -> None:

@@ -27,6 +27,11 @@ MINUS = "\N{MINUS SIGN}"
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _UNGROUPED = re.compile(r"\d{5,}")
 _SIGNIFICANT = 3
+# From here on a figure is written with an exponent: longer ones are no longer read, and decimal
+# arithmetic keeps 28 digits.
+_LARGEST = Decimal("1e15")
+_HALF = Decimal("0.5")
+_HALF_CENT = Decimal("0.005")
 _PERCENT_UNITS = frozenset({"rate", "share", "percent", "%"})
 _DAY_UNITS = frozenset({"day", "days"})
 _COUNT_UNITS = frozenset({"count", "deals", "rows", "reps", "customers", "leads", "n"})
@@ -92,15 +97,21 @@ def text(value: Any) -> str:
 
 
 def number(value: Any, digits: int = 0) -> str:
-    """A number with the locale's grouping and exactly ``digits`` decimals.
+    """A number with the locale's grouping and exactly ``digits`` decimals; with an exponent from
+    1e15 on. What rounds to zero has no sign.
 
-    >>> number(6711), number(1.25, digits=1), number(None)
-    ('6,711', '1.2', 'n/a')
+    >>> number(6711), number(1.25, digits=1), number(-0.2), number(1.5e18), number(None)
+    ('6,711', '1.2', '0', '1.5E18', 'n/a')
     """
     if is_missing(value):
         return missing()
+    amount = _decimal(value)
+    if abs(amount) >= _LARGEST:
+        return _scientific(amount)
+    rounded = amount.quantize(Decimal(1).scaleb(-digits))
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return babel_numbers.format_decimal(_decimal(value), format=pattern, locale=_locale())
+    shown = babel_numbers.format_decimal(abs(rounded), format=pattern, locale=_locale())
+    return MINUS + shown if rounded < 0 else shown
 
 
 def count(value: Any) -> str:
@@ -126,6 +137,8 @@ def percent(value: Any, digits: int = 0) -> str:
     if is_missing(value):
         return missing()
     rate = _decimal(value)
+    if abs(rate) >= _LARGEST:
+        return _("{number}%").format(number=_scientific(rate * 100))
     step = Decimal(1).scaleb(-digits - 2)
     rounded = rate.quantize(step)
     if rounded == 1 and rate < 1:
@@ -143,7 +156,9 @@ def points(value: Any, digits: int = 0) -> str:
     """
     if is_missing(value):
         return missing()
-    shown = abs(_decimal(value) * 100).quantize(Decimal(1).scaleb(-digits))
+    shown = abs(_decimal(value) * 100)
+    if shown < _LARGEST:
+        shown = shown.quantize(Decimal(1).scaleb(-digits))
     singular = shown == 1
     return ngettext("{n} point", "{n} points", 1 if singular else 2).format(n=number(shown, digits))
 
@@ -158,6 +173,8 @@ def money(value: Any, currency: str = "USD", *, exact: bool = False, signed: boo
     if is_missing(value):
         return missing()
     amount = _decimal(value)
+    if abs(amount) < _HALF_CENT or (not exact and abs(amount) < _HALF):
+        amount = Decimal(0)
     size = abs(amount)
     shown = _exact_money(size, currency) if exact else _compact_money(size, currency)
     if amount < 0:
@@ -182,6 +199,8 @@ def days_number(value: Any) -> str:
     if is_missing(value):
         return missing()
     amount = _decimal(value)
+    if abs(amount) >= _LARGEST:
+        return _scientific(amount)
     tenth = amount.quantize(Decimal("0.1"))
     return number(amount, 0 if abs(amount) >= 10 or tenth == tenth.to_integral_value() else 1)
 
@@ -242,7 +261,7 @@ def value(amount: Any, unit: str = "", *, exact: bool = False) -> str:
     if unit in _RATIO_UNITS:
         return ratio(amount)
     whole = unit in _COUNT_UNITS or _decimal(amount) == _decimal(amount).to_integral_value()
-    return number(amount, 0 if whole else 2)
+    return number(amount, 0 if whole or abs(_decimal(amount)) >= _LARGEST else 2)
 
 
 def _percent(rate: Decimal, digits: int) -> str:
@@ -254,11 +273,24 @@ def _percent(rate: Decimal, digits: int) -> str:
     return MINUS + shown if rate < 0 and not is_zero else shown
 
 
+def _scientific(amount: Decimal) -> str:
+    shown = babel_numbers.format_scientific(abs(amount), format="0.##E0", locale=_locale())
+    return MINUS + shown if amount < 0 else shown
+
+
+def _huge_money(size: Decimal, currency: str) -> str:
+    return f"{babel_numbers.get_currency_symbol(currency, locale=_locale())}{_scientific(size)}"
+
+
 def _exact_money(size: Decimal, currency: str) -> str:
+    if size >= _LARGEST:
+        return _huge_money(size, currency)
     return babel_numbers.format_currency(size, currency, locale=_locale())
 
 
 def _compact_money(size: Decimal, currency: str) -> str:
+    if size >= _LARGEST:
+        return _huge_money(size, currency)
     rounded = _three_significant(size)
     shown = babel_numbers.format_compact_currency(
         rounded, currency, locale=_locale(), fraction_digits=_SIGNIFICANT - 1 if rounded >= 1000 else 0

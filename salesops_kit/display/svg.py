@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib
@@ -104,7 +105,7 @@ def figure_svg(figure: Figure, *, title: str, description: str, figure_id: str |
 def _draw(figure: Figure) -> str:
     """Matplotlib's own SVG as parsable XML, with every text literal: a ``$`` is a dollar."""
     buffer = io.StringIO()
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "salesops",
         "text.parse_math": False,

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,10 +17,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from salesops_kit.display.formats import visible
 from salesops_kit.display.palette import INK, MUTED, RULE
 
-# A picture 420 points wide is 328 px on a phone, where 13 points are 10 px, and about 560 px on a desk.
+# A picture 420 points wide is 320 px on a phone, where 12.5 points are 9.5 px, and about 560 px on a desk.
 WIDTH_POINTS = 420.0
 TEXT_POINTS = 13.0
-SMALL_POINTS = 11.5
+SMALL_POINTS = 12.5
 LINE_POINTS = 15.5
 _MARGIN_POINTS = 6.0
 _EM_PER_NARROW = 0.56
@@ -33,7 +34,7 @@ _MEASURING_FONTS = (
 @contextmanager
 def chart_style() -> Iterator[None]:
     """Matplotlib's settings while a chart is built: literal text, fonts that exist here."""
-    settings = {
+    settings: dict[Any, Any] = {
         "font.family": list(_measuring_fonts()),
         "font.size": TEXT_POINTS,
         "text.parse_math": False,
@@ -109,7 +110,7 @@ def row_axes(
     lines = max((line for label in labels for line in label.split("\n")), key=text_em, default="")
     left = text_em(lines) * TEXT_POINTS * _WIDER_FONT + 14
     right = max((text_em(value) for value in values), default=0.0) * TEXT_POINTS * _WIDER_FONT + 14
-    bottom = (SMALL_POINTS + 12 if axis else 4) + (LINE_POINTS if axis_label else 0)
+    bottom = (SMALL_POINTS + 11 if axis else 4) + (LINE_POINTS if axis_label else 0)
     height = top_points + max(len(labels), 1) * row_points + bottom + _MARGIN_POINTS
     figure = Figure(figsize=(WIDTH_POINTS / 72, height / 72))
     axes = figure.add_axes(
@@ -147,7 +148,7 @@ def row_axes(
 
 def scale(axes: Axes, low: float, high: float, show: Callable[[float], str], *, ticks: int = 4) -> None:
     """The value axis: limits, a few labelled ticks, thin vertical rules behind the marks."""
-    axes.set_xlim(low, high)
+    axes.set_xlim(low, high if high > low else low + 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: show(value)))
     axes.tick_params(axis="x", length=0, labelsize=SMALL_POINTS, labelcolor=MUTED, pad=5)

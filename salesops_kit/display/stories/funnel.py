@@ -152,7 +152,9 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
     by = str(frame.attrs.get("options", {}).get("by", "owner_id"))
     test = frame.attrs.get("test", {})
     closed = frame[frame["n"] > 0]
-    pooled = closed["won"].sum() / closed["n"].sum() if len(closed) else float("nan")
+    if closed.empty:
+        return Exhibit(_("No deal was closed."), is_text=True)
+    pooled = closed["won"].sum() / closed["n"].sum()
     label = "rep_name" if "rep_name" in closed else by
     picture = charts.dots(
         closed,
@@ -166,8 +168,6 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
         is_ranked=bool(test.get("evidence")),
     )
     columns = (label, "won", "lost", "n", "rate", "low", "high", "won_amount")
-    if closed.empty:
-        return Exhibit(_("No deal was closed."), picture, columns)
     who = ngettext("{n} rep", "{n} reps", len(closed)).format(n=formats.count(len(closed)))
     deals = ngettext("{n} closed deal", "{n} closed deals", int(closed["n"].sum()))
     scale = _("{reps} on {deals}").format(reps=who, deals=deals.format(n=formats.count(closed["n"].sum())))

@@ -1,0 +1,1 @@
+"""Jupyter kernels forked from a process that has imported the libraries already."""
