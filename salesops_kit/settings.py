@@ -29,7 +29,8 @@ class Settings(BaseModel):
     """What a dataset says about itself. Every field has a default, so that a bare folder works.
 
     ``observed_until`` is the last business date that the data knows about; empty means the latest
-    date on which anything is known to have happened. ``excluded_loss_reasons`` are the reasons of
+    date on which anything is known to have happened. ``base_currency``, where it is not set, is the
+    one currency that all deals are in. ``excluded_loss_reasons`` are the reasons of
     deals that were never real (duplicates, entered in error): they are shown apart from losses.
     """
 

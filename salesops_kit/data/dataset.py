@@ -109,7 +109,8 @@ def open_snapshot(data: str) -> Snapshot:
 def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
     """Import an export by a mapping (a file, or its name in params/mappings) into a folder.
 
-    Without a mapping the sources hold canonical tables already, with a dataset.yml for the settings.
+    Without a mapping the sources hold canonical tables already, with a dataset.yml beside them for the
+    settings.
 
     The folder is written whole or not at all; one that holds anything but an earlier import is refused.
     """
@@ -127,7 +128,8 @@ def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
 
 
 def _canonical(sources: Sequence[Path]) -> Mapping:
-    folders = [source for source in sources if (source / SETTINGS_FILE).is_file()]
+    near = [source if source.is_dir() else source.parent for source in sources]
+    folders = [folder for folder in near if (folder / SETTINGS_FILE).is_file()]
     settings = read_settings(folders[0]) if folders else Settings()
     return identity_mapping(find_files(list(sources)), settings)
 

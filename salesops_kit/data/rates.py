@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,8 @@ from salesops_kit.data.engine import parquet, sql_text
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.settings import Settings
 
+_DEALS = ("opportunities", "opportunity_history")
+_CODE = re.compile("[A-Z]{3}")
 # A product of decimals keeps both scales, and 38 digits are the most that the engines hold.
 _FACTOR = "decimal(19, 8)"
 
@@ -39,6 +42,20 @@ def plan_rates(fx_rates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     means = frame.groupby(["currency", "fiscal_year", "kind"], as_index=False)["rate"].mean()
     means = means.sort_values("kind", key=lambda kind: kind != "plan", kind="stable")
     return means.drop_duplicates(["currency", "fiscal_year"])[["currency", "fiscal_year", "rate"]]
+
+
+def with_base_currency(
+    con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings
+) -> Settings:
+    """The settings with the one currency that all deals are in, where no base currency is set."""
+    if "base_currency" in settings.model_fields_set:
+        return settings
+    parts = (f"SELECT currency FROM {parquet(cleaned[name])}" for name in _DEALS if name in cleaned)
+    rows = con.execute(f"SELECT DISTINCT currency FROM ({' UNION ALL '.join(parts)})").fetchall()
+    used = [currency for (currency,) in rows if currency]
+    if len(used) != 1 or not _CODE.fullmatch(used[0]):
+        return settings
+    return settings.model_copy(update={"base_currency": used[0]})
 
 
 def check_rates(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings) -> list[str]:

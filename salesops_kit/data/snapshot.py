@@ -27,7 +27,7 @@ from salesops_kit.data.engine import connect, count, parquet, write_parquet
 from salesops_kit.data.history import complete_history
 from salesops_kit.data.importer import read_export
 from salesops_kit.data.mapping import Mapping
-from salesops_kit.data.rates import check_rates
+from salesops_kit.data.rates import check_rates, with_base_currency
 from salesops_kit.data.stages import OPEN, complete_stages
 from salesops_kit.settings import Settings, parse_settings
 
@@ -112,6 +112,7 @@ def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Pat
         cleaned = clean(con, imported, folder=folder)
         for staged in imported.staged.values():
             staged.path.unlink()
+        settings = with_base_currency(con, cleaned, settings)
         notes = [*settings.notes]
         notes += complete_stages(
             con, cleaned, settings, also=_derived_stages(con, cleaned, mapping), folder=folder

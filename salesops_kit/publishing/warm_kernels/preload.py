@@ -27,7 +27,7 @@ FIRST = (
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
     "IPython.core.pylabtools",
-    "matplotlib_inline.config",
+    "matplotlib_inline",
     "numpy",
     "pandas",
     "matplotlib.pyplot",
@@ -63,6 +63,8 @@ def preload() -> None:
     for step in (_draw, _format, _compile):
         with contextlib.suppress(Exception):
             step()
+    # Its import hooks figures into the shell of a kernel, and there is none yet: kernels import it again.
+    sys.modules.pop("matplotlib_inline.backend_inline", None)
     settle()
 
 
