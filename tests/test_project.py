@@ -25,6 +25,7 @@ TEMPLATES = sorted((ROOT / "notebooks" / "templates").glob("*.ipynb"))
 # conda-forge's name where it is not PyPI's.
 CONDA_NAMES = {
     "duckdb": "python-duckdb",
+    "jupyter-client": "jupyter_client",
     "great-tables": "great_tables",
     "ibis-framework[duckdb]": "ibis-duckdb",
     "matplotlib": "matplotlib-base",

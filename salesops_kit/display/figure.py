@@ -98,6 +98,7 @@ def _card(row: Mapping[Any, Any], currency: str, prior: str) -> str:
     summary = escape(_("How {label} is counted").format(label=formats.visible(row["label"])))
     return (
         f'<div class="card"><p class="label">{label}</p><p class="value">{escape(show(row["value"]))}</p>'
-        f'<p class="beside">{told}</p><details><summary aria-label="{summary}">{escape(_("Definition"))}</summary>'
+        f'<p class="beside">{told}</p>'
+        f'<details><summary aria-label="{summary}">{escape(_("Definition"))}</summary>'
         f"<p>{definition}</p></details></div>"
     )

@@ -116,9 +116,8 @@ def _draw(figure: Figure) -> str:
         # The text is drawn by the reader's browser in a font of its own; matplotlib only measures it,
         # and a glyph that its measuring font lacks (CJK, emoji) changes nothing on the page.
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font", category=UserWarning)
+        # Tick labels come to be while drawing, under the settings above.
         _make_literal(figure)
-        figure.draw_without_rendering()
-        _make_literal(figure)  # tick labels come to be while drawing
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None}
         )

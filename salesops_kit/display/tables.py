@@ -6,10 +6,13 @@ heads, no ids, one shared stylesheet) is shorter than what it would take to undo
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from html import escape
+from numbers import Number
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from salesops_kit.display import formats
@@ -86,12 +89,14 @@ def frame_html(
     """
     units = units or {}
     shown = [name for name in columns if name in frame] or list(frame.columns)
+    looks = [_class(frame[name], units.get(name, "")) for name in shown]
     head = "".join(
-        f'<th scope="col"{_class(frame[name], units.get(name, ""))}>{escape(label(str(name)))}</th>'
-        for name in shown
+        f'<th scope="col"{look}>{escape(label(str(name)))}</th>'
+        for name, look in zip(shown, looks, strict=True)
     )
+    wanted = [units.get(name, "") for name in shown]
     body = "".join(
-        _row(values, shown, frame, units, currency) for values in frame[shown].head(cap_rows).to_numpy(object)
+        _row(values, wanted, looks, currency) for values in frame[shown].head(cap_rows).to_numpy(object)
     )
     hidden = len(frame) - cap_rows
     told = list(notes)
@@ -106,30 +111,26 @@ def frame_html(
     footer = "".join(f'<p class="note">{escape(formats.visible(text))}</p>' for text in told)
     title = escape(formats.visible(caption), quote=True)
     return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{title}"><table><caption>{title}</caption>'
+        f'<div class="table" role="region" tabindex="0" aria-label="{title}">'
+        f"<table><caption>{title}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{footer}"
     )
 
 
-def _row(
-    values: Sequence[Any], names: Sequence[str], frame: pd.DataFrame, units: Mapping[str, str], currency: str
-) -> str:
+def _row(values: Sequence[Any], units: Sequence[str], looks: Sequence[str], currency: str) -> str:
     cells = []
-    for position, (value, name) in enumerate(zip(values, names, strict=True)):
-        unit = units.get(name, "")
+    for position, (value, unit, look) in enumerate(zip(values, units, looks, strict=True)):
         text = escape(_cell(value, unit, currency))
-        if position == 0:
-            cells.append(f'<th scope="row"{_class(frame[name], unit)}>{text}</th>')
-        else:
-            cells.append(f"<td{_class(frame[name], unit)}>{text}</td>")
+        cells.append(f"<td{look}>{text}</td>" if position else f'<th scope="row"{look}>{text}</th>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _cell(value: Any, unit: str, currency: str) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return _("yes") if value else _("no")
-    if isinstance(value, str):
-        return formats.visible(value)
+    if isinstance(value, str) or not isinstance(value, Number | dt.date | None):
+        # What is no figure, such as a list, is shown as the text that it has.
+        return formats.text(value)
     return formats.value(value, currency if unit == MONEY else unit, exact=unit == "rate")
 
 

@@ -12,12 +12,16 @@ from typing import Any
 
 from salesops_kit.language import _, ngettext, use_locale
 from salesops_kit.publishing import files
+from salesops_kit.publishing.headlines import HEIGHT, WIDTH, Headline, headline
 from salesops_kit.publishing.ledger import BAD, GOOD, Entry, Ledger, latest
 from salesops_kit.publishing.paths import CATALOG, Address, check_inside, relative_link
+from salesops_kit.publishing.render import PAGE
 from salesops_kit.publishing.worker import NOTEBOOK_FILE, PAGE_FILE, WORKBOOK_FILE
 from salesops_kit.settings import COMPANY
 
 FOLDER = Path(__file__).parent / "catalog"
+# The catalog looks like the pages that it leads to: their style first, then its own.
+STYLES = (PAGE / "page.css", FOLDER / "catalog.css")
 SHOWN_HEADLINES = 3
 
 
@@ -54,13 +58,18 @@ class Card:
     as_of: str
     page: str
     links: tuple[Link, ...]
-    headlines: tuple[tuple[str, str, str], ...]
+    headlines: tuple[Headline, ...]
     error_cell: int | None
     error: str
     good_run: str
     anchor: str
     previous: str
     history: tuple[PastRun, ...]
+
+    @property
+    def is_company(self) -> bool:
+        """Whether the report is about all teams together."""
+        return self.scope == COMPANY
 
 
 def write_catalogs(root: Path, ledger: Ledger, *, locale: str = "en") -> None:
@@ -109,7 +118,7 @@ def catalog_page(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixP
         "lang": locale.replace("_", "-"),
         "script": script,
         "script_hash": script_hash,
-        "style": (FOLDER / "catalog.css").read_text(encoding="utf-8"),
+        "style": "".join(path.read_text(encoding="utf-8") for path in STYLES),
         "groups": _groups(made),
         "quarters": _choices((card.quarter, card.quarter_name) for card in made),
         "teams": _choices((card.scope, card.scope_name) for card in made),
@@ -119,6 +128,7 @@ def catalog_page(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixP
         "counted": ngettext("{n} report", "{n} reports", len(made)).format(n=len(made)),
         "last_run": max(runs, key=lambda run: int(run.partition("-")[0]), default=""),
         "_": _,
+        "trend_size": (WIDTH, HEIGHT),
     }
     return str(_environment().get_template("index.html.j2").render(facts))
 
@@ -160,44 +170,57 @@ def _groups(made: Sequence[Card]) -> list[tuple[str, list[Card]]]:
 
 def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> list[Card]:
     """A card for each address, the newest quarter first, the company before its teams."""
-    quarters: dict[tuple[str, str, str], list[str]] = {}
-    for address in by_address:
-        quarters.setdefault((address.audience, address.scope, address.report), []).append(address.quarter)
+    quarters: dict[tuple[str, str, str], dict[str, Entry | None]] = {}
+    for address, entries in by_address.items():
+        same = quarters.setdefault((address.audience, address.scope, address.report), {})
+        same[address.quarter] = _last_good(entries)
     made = []
     for address, entries in by_address.items():
-        earlier = [
-            quarter
-            for quarter in quarters[address.audience, address.scope, address.report]
+        earlier = {
+            quarter: good
+            for quarter, good in quarters[address.audience, address.scope, address.report].items()
             if quarter < address.quarter
-        ]
-        made.append(_card(address, entries, page, max(earlier, default=""), locale))
+        }
+        made.append(_card(address, entries, page, earlier, locale))
     made.sort(key=lambda card: (card.scope != COMPANY, card.scope_name.casefold(), card.title))
     return sorted(made, key=lambda card: card.quarter, reverse=True)
 
 
-def _card(address: Address, entries: Sequence[Entry], page: PurePosixPath, earlier: str, locale: str) -> Card:
+def _last_good(entries: Sequence[Entry]) -> Entry | None:
+    return next((entry for entry in reversed(entries) if entry.manifest.status == GOOD), None)
+
+
+def _card(
+    address: Address,
+    entries: Sequence[Entry],
+    page: PurePosixPath,
+    earlier: Mapping[str, Entry | None],
+    locale: str,
+) -> Card:
     tried = [entry for entry in entries if entry.manifest.status != "skipped"] or list(entries)
     newest = tried[-1]
-    good = next((entry for entry in reversed(tried) if entry.manifest.status == GOOD), None)
+    good = _last_good(tried)
+    past = {entry.manifest.quarter: entry for entry in earlier.values() if entry is not None}
+    scope_name = _("Company") if address.scope == COMPANY else newest.manifest.scope
     failed = newest.manifest.status in BAD
     error = newest.manifest.error if failed else None
     return Card(
         title=newest.title,
         report=address.report,
         scope=address.scope,
-        scope_name=_("Company") if address.scope == COMPANY else newest.manifest.scope,
+        scope_name=scope_name,
         quarter=address.quarter,
         quarter_name=newest.manifest.quarter or _("All time"),
         status=newest.manifest.status,
         as_of=(good or newest).manifest.as_of,
         page=relative_link(address.stable, page) if good else "",
         links=tuple(_links(good, page)) if good else (),
-        headlines=tuple(_headlines(good, locale)) if good else (),
+        headlines=tuple(_headlines(good, past, scope_name, locale)) if good else (),
         error_cell=error.cell if error else None,
         error=f"{error.name}: {error.message}" if error else "",
         good_run=good.manifest.run if good and failed else "",
         anchor=_anchor(address.quarter, address),
-        previous=_anchor(earlier, address) if earlier else "",
+        previous=_anchor(max(earlier), address) if earlier else "",
         history=tuple(_history(entries, page)),
     )
 
@@ -229,37 +252,23 @@ def _history(entries: Sequence[Entry], page: PurePosixPath) -> list[PastRun]:
     ]
 
 
-def _headlines(good: Entry, locale: str) -> list[tuple[str, str, str]]:
-    """The first headlines as name, formatted value and definition."""
+def _headlines(good: Entry, past: Mapping[str, Entry], scope_name: str, locale: str) -> list[Headline]:
+    """The first headlines of a report, beside the same of earlier quarters' last good reports."""
+    earlier = {
+        quarter: {str(record.get("id")): record for record in entry.manifest.headlines}
+        for quarter, entry in past.items()
+    }
     return [
-        (
-            str(headline.get("label") or headline.get("id", "")).replace("_", " "),
-            format_value(headline, locale),
-            str(headline.get("definition") or ""),
+        headline(
+            record,
+            {
+                q: records[found]
+                for q, records in earlier.items()
+                if (found := str(record.get("id"))) in records
+            },
+            quarter=good.manifest.quarter,
+            scope_name=scope_name,
+            locale=locale,
         )
-        for headline in good.manifest.headlines[:SHOWN_HEADLINES]
+        for record in good.manifest.headlines[:SHOWN_HEADLINES]
     ]
-
-
-def format_value(headline: Mapping[str, Any], locale: str) -> str:
-    """A headline's number with its unit in a locale; ``n/a`` and the reason when there is none.
-
-    >>> format_value({"value": 0.25, "kind": "rate", "unit": "rate"}, "en")
-    '25.0%'
-    """
-    from babel.core import Locale, UnknownLocaleError
-    from babel.numbers import format_compact_currency, format_decimal, format_percent
-
-    try:
-        known = Locale.parse(locale.replace("-", "_"))
-    except (UnknownLocaleError, ValueError):
-        known = Locale.parse("en")
-    value, unit = headline.get("value"), str(headline.get("unit") or "")
-    if value is None:
-        why = headline.get("reason")
-        return f"{_('n/a')} ({why})" if why else _("n/a")
-    if headline.get("kind") == "rate" or unit == "rate":
-        return str(format_percent(value, format="0.0%", locale=known))
-    if len(unit) == 3 and unit.isascii() and unit.isupper():
-        return str(format_compact_currency(value, unit, locale=known, fraction_digits=1))
-    return f"{format_decimal(value, format='#,##0.#', locale=known)} {unit}".strip()

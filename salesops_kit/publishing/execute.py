@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.manifest import Failure, Status
 from salesops_kit.publishing.redact import redact
+from salesops_kit.publishing.warm_kernels.owner import OFF
 
 if TYPE_CHECKING:
     import nbformat
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SENTINEL = "application/vnd.salesops.sentinel.v1+json"
 INJECTED = "injected-parameters"
 CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
+LATE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Execution:
-    """The executed notebook, or why there is none; seconds until the first cell, and of all cells."""
+    """The executed notebook, or why there is none; seconds until the first cell, and of all cells.
+
+    ``is_server_lost``: the kernel died with its fork server, which says nothing about the notebook.
+    """
 
     status: Status
     notebook: nbformat.NotebookNode | None = None
     error: Failure | None = None
     start_seconds: float = 0.0
     cells_seconds: float = 0.0
+    is_warm: bool = False
+    is_server_lost: bool = False
 
 
 @dataclass
@@ -53,16 +60,21 @@ class _Watch:
     index: int | None = None
     cells: list[Any] = field(default_factory=list)
     is_late: bool = False
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def on_cell(self, cell: Any, cell_index: int) -> None:
         self.first_cell = self.first_cell or time.monotonic()
         self.index = cell_index
 
-    def end_late_kernel(self) -> None:
+    def end_when_late(self, seconds: float) -> None:
+        """Let the report run so long; then end its kernel, also one that only starts afterwards."""
         from salesops_kit.publishing.kernel import end_last_kernel
 
-        self.is_late = True
-        end_last_kernel()
+        if not self.is_over.wait(seconds):
+            self.is_late = True
+            end_last_kernel()
+            while not self.is_over.wait(LATE_SECONDS):
+                end_last_kernel()
 
 
 def execute(
@@ -73,29 +85,32 @@ def execute(
     folder: Path,
     environment: Mapping[str, str],
     limits: Limits,
+    server: str = OFF,
 ) -> Execution:
     """Execute a template with typed parameters; ``folder`` is the kernel's working directory.
+
+    The kernel is forked by the server at the address ``server``, or spawned where there is none.
 
     Success is all of: no exception, every code cell counted, no error output, and the sentinel in the
     last code cell. A kernel that dies is ``killed``; a cell or a report past its limit is ``timeout``.
     Nothing is raised for what a notebook does.
     """
-    from salesops_kit.publishing.kernel import private_kernel
+    from salesops_kit.publishing import kernel
 
     watch = _Watch()
-    timer = threading.Timer(limits.report, watch.end_late_kernel)
-    timer.daemon = True
+    clock = threading.Thread(target=watch.end_when_late, args=(limits.report,), daemon=True)
     executed: nbformat.NotebookNode | None = None
     status: Status = "success"
     failure: Failure | None = None
-    with _quiet(), private_kernel(dict(environment)) as config:
-        timer.start()
+    with _quiet(), kernel.private_kernel(dict(environment), server) as config:
+        clock.start()
         try:
             executed = _papermill(notebook, parameters, config, folder, limits, watch)
         except Exception as error:
             status, failure = _explain(error, watch, notebook)
         finally:
-            timer.cancel()
+            watch.is_over.set()
+        is_warm, is_server_lost = kernel.is_warm(), kernel.is_server_lost()
     if executed is not None:
         failure = strict_failure(executed, sentinel)
         status = "failed" if failure else "success"
@@ -114,6 +129,8 @@ def execute(
         error=failure,
         start_seconds=round(first - watch.began, 3),
         cells_seconds=round(now - first, 3),
+        is_warm=is_warm,
+        is_server_lost=is_server_lost and status != "success",
     )
 
 

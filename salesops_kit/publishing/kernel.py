@@ -16,9 +16,13 @@ from typing import Any, ClassVar
 
 import psutil
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerFactory
 from traitlets.config import Config
 
+from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE
+
 HAS_IPC = sys.platform != "win32"
+WARM = "salesops-warm"
 
 
 class PrivateKernel(AsyncKernelManager):
@@ -26,13 +30,28 @@ class PrivateKernel(AsyncKernelManager):
 
     last_pid: ClassVar[int | None] = None
     last_folder: ClassVar[Path | None] = None
+    last_process: ClassVar[Any] = None
     environment: ClassVar[dict[str, str]] = {}
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         """Start the kernel with our environment and without our terminal."""
         options["env"] = {**os.environ, **self.environment, **options.pop("env", {})}
+        factory = KernelProvisionerFactory.instance(parent=self.parent)
+        if WARM in factory.get_provisioner_entries():
+            factory.default_provisioner_name = WARM
         await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
         PrivateKernel.last_pid = getattr(self.provisioner, "pid", None)
+        PrivateKernel.last_process = getattr(self.provisioner, "process", None)
+
+
+def is_warm() -> bool:
+    """Whether the kernel that this process started last was a forked one."""
+    return hasattr(PrivateKernel.last_process, "is_lost")
+
+
+def is_server_lost() -> bool:
+    """Whether that kernel died because its fork server did."""
+    return bool(getattr(PrivateKernel.last_process, "is_lost", False))
 
 
 def end_kernel(pid: int | None) -> None:
@@ -60,9 +79,10 @@ def end_last_kernel() -> None:
 
 
 @contextlib.contextmanager
-def private_kernel(environment: dict[str, str]) -> Iterator[Config]:
+def private_kernel(environment: dict[str, str], server: str) -> Iterator[Config]:
     """The configuration of a kernel whose sockets no other user can reach.
 
+    ``server`` is the address of a fork server, or ``off``.
     The folder is 0700 and its name is short, since the path of a socket may be about 100 characters
     long. When the block ends, so does every process of the kernel.
     """
@@ -70,9 +90,9 @@ def private_kernel(environment: dict[str, str]) -> Iterator[Config]:
     settings: dict[str, Any] = {"connection_file": str(folder / "k.json")}
     if HAS_IPC:
         settings["transport"] = "ipc"
-    PrivateKernel.last_pid = None
+    PrivateKernel.last_pid = PrivateKernel.last_process = None
     PrivateKernel.last_folder = folder
-    PrivateKernel.environment = environment
+    PrivateKernel.environment = {**environment, ADDRESS_VARIABLE: server}
     try:
         yield Config({"KernelManager": settings})
     finally:

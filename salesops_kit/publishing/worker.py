@@ -25,6 +25,7 @@ from salesops_kit.publishing.manifest import Failure, PublishedFile, Status, Tim
 from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.redact import leaked, redact
 from salesops_kit.publishing.render import render
+from salesops_kit.publishing.warm_kernels.owner import OFF
 
 if TYPE_CHECKING:
     import nbformat
@@ -41,8 +42,8 @@ PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = (
 class WorkOrder:
     """All that a worker needs: plain values, so that it can travel to any executor.
 
-    ``folder`` is the job's own staging folder, ``bundle_links`` and ``stable_links`` are the addresses
-    of the bundle's files as seen from its own page and from the stable page.
+    ``folder`` is the job's own staging folder, ``bundle_prefix`` the address of the bundle's files as
+    seen from the stable page, ``server`` that of a fork server of kernels.
     """
 
     template: str
@@ -59,6 +60,7 @@ class WorkOrder:
     allowed_links: tuple[str, ...]
     limits: Limits
     started: dt.datetime
+    server: str = OFF
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Outcome:
     headlines: tuple[dict[str, Any], ...] = ()
     quality: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[PublishedFile, ...] = ()
+    is_warm: bool = False
 
 
 class _RefusedError(Exception):
@@ -119,16 +122,9 @@ def work(order: WorkOrder) -> Outcome:
         if hashlib.sha256(content).hexdigest() != order.template_sha256:
             raise _RefusedError("TemplateChanged", "the template was edited while the run was under way")
         notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
-        scratch = make_folder(folder, PurePosixPath("scratch"), private=True)
-        execution = execute(
-            notebook,
-            order.params,
-            sentinel=order.sentinel,
-            folder=scratch,
-            environment={CONTEXT_VARIABLE: order.context, ROOT_VARIABLE: order.project},
-            limits=order.limits,
-        )
-        shutil.rmtree(scratch, ignore_errors=True)
+        execution = _execute(order, notebook, order.server)
+        if execution.is_server_lost:
+            execution = _execute(order, notebook, OFF)
         if execution.notebook is None:
             return Outcome(execution.status, execution.error, _timings(execution, 0.0))
         began = time.monotonic()
@@ -139,6 +135,22 @@ def work(order: WorkOrder) -> Outcome:
     except Exception as error:
         failure = Failure(name=type(error).__name__, message=redact(str(error)))
         return Outcome("failed", failure, _timings(execution, time.monotonic() - began))
+
+
+def _execute(order: WorkOrder, notebook: nbformat.NotebookNode, server: str) -> Execution:
+    scratch = make_folder(Path(order.folder), PurePosixPath("scratch"), private=True)
+    try:
+        return execute(
+            notebook,
+            order.params,
+            sentinel=order.sentinel,
+            folder=scratch,
+            environment={CONTEXT_VARIABLE: order.context, ROOT_VARIABLE: order.project},
+            limits=order.limits,
+            server=server,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _timings(execution: Execution, render_seconds: float) -> Timings:
@@ -193,6 +205,7 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
         headlines=tuple(headlines),
         quality=quality,
         files=files,
+        is_warm=execution.is_warm,
     )
 
 

@@ -27,8 +27,8 @@ FLAGS = [
 ]
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SCHEMES = ("light", "dark")
-# The width of what is printed between the page's margins (15 mm a side), in CSS pixels at 96 to the inch.
-PAPER = {"A4": 680, "Letter": 702}
+# The width of what is printed between the page's margins (13 mm a side), in CSS pixels at 96 to the inch.
+PAPER = {"A4": 695, "Letter": 717}
 
 # Tells of what the content policy stopped, which no request event shows.
 _WATCH = """

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from salesops_kit.publishing.catalog_pages import cards, catalog_page, format_value, write_catalogs
+from salesops_kit.publishing.catalog_pages import cards, catalog_page, write_catalogs
+from salesops_kit.publishing.headlines import format_value
 from salesops_kit.publishing.ledger import Entry, Ledger, RunRecord, latest
 from salesops_kit.publishing.manifest import Failure, Manifest, PublishedFile
 
@@ -83,7 +84,8 @@ def test_cards_are_ordered_and_complete() -> None:
         ("2026-Q2", "EMEA", "success"),
     ]
     company, hostile, emea = made[:3]
-    assert company.headlines == (("net new arr", "$1.2M", "D"),)
+    [won] = company.headlines
+    assert (won.name, won.value, won.definition) == ("net new arr", "$1.23M", "D")
     assert company.page == "leaders/2026-Q3/company/funnel.html"
     assert company.previous == "quarter=2026-Q2&team=company&report=funnel" == made[3].anchor
     assert made[3].previous == ""
@@ -149,10 +151,10 @@ def test_private_reports_stand_only_in_their_own_index(tmp_path: Path) -> None:
     [
         ({"value": None, "reason": "no deals"}, "n/a (no deals)"),
         ({"value": None}, "n/a"),
-        ({"value": 0.125, "kind": "rate"}, "12.5%"),
-        ({"value": 12.34, "unit": "days", "kind": "other"}, "12.3 days"),
+        ({"value": 0.125, "kind": "rate"}, "12%"),
+        ({"value": 12.34, "unit": "days", "kind": "other"}, "12 days"),
         ({"value": 0, "unit": "USD", "kind": "additive"}, "$0"),
-        ({"value": 5, "unit": "deals"}, "5 deals"),
+        ({"value": 5, "unit": "deals"}, "5"),
     ],
 )
 def test_values(headline: dict[str, Any], text: str) -> None:

@@ -13,7 +13,7 @@ ENVIRONMENT = {
     "PGPASSWORD": "hunter22",
     "AWS_SECRET_ACCESS_KEY": "/bcdefgh12",
     "DATABASE_URL": "postgresql://ann:pw@db/crm",
-    "PWD": "/home/ann/secret",
+    "PWD": "/srv/ann/secret",
     "KEYBOARD": "dvorak-layout",
     "SSH_KEY": __file__,
     "SHORT_TOKEN": "abc",

@@ -91,7 +91,7 @@ def test_a_page_holds_its_own_rows_and_working_links(published: tuple[Path, Path
         assert list(csv.reader(stream)) == [["Team", "Amount (USD)"], ["EMEA", "250.25"]]
     page = (root / entry.address.stable).read_text(encoding="utf-8")
     assert "context = json.load" not in page
-    for name in ("notebook.ipynb", "tables.xlsx", "tables/deals.csv"):
+    for name in ("notebook.ipynb", "tables.xlsx"):
         link = f"bookings/{entry.manifest.run}/{name}"
         assert f'href="{link}"' in page
         assert (root / entry.address.folder / link).is_file()

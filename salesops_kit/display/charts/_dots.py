@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _rows
-from salesops_kit.display.palette import ACCENT, GROUND, MUTED, SOFT
+from salesops_kit.display.charts import _notation, _rows
+from salesops_kit.display.palette import ACCENT, GROUND, SOFT
 from salesops_kit.language import _, ngettext
 
 MOST_ROWS = 40
@@ -37,8 +37,8 @@ def dots(
 
     ``low``, ``high`` and ``n`` name columns of the interval and of the number observed (written after
     the value). ``reference`` draws a dashed line named by ``reference_label``. ``show`` writes the
-    values; ``zero`` makes the scale start there. Rows without a value come last and say "n/a"; of more than 40 rows the 20 highest and the
-    20 lowest are drawn and the gap is counted.
+    values; ``zero`` makes the scale start there. Rows without a value come last and say "n/a"; of more
+    than 40 rows the 20 highest and the 20 lowest are drawn and the gap is counted.
     """
     if frame.empty:
         return _rows.nothing_to_draw(_("There is nothing to compare yet."))
@@ -64,10 +64,10 @@ def dots(
             axis_label=axis_label,
         )
         positions = np.arange(len(rows))
-        values = rows[value].to_numpy(dtype=float)
+        values = _rows.floats(rows, value)
         extent = [values]
         if low and high:
-            lows, highs = rows[low].to_numpy(dtype=float), rows[high].to_numpy(dtype=float)
+            lows, highs = _rows.floats(rows, low), _rows.floats(rows, high)
             drawn = np.isfinite(lows) & np.isfinite(highs)
             axes.hlines(positions[drawn], lows[drawn], highs[drawn], color=SOFT, linewidth=5, zorder=2)
             extent += [lows[drawn], highs[drawn]]
@@ -77,10 +77,11 @@ def dots(
         )
         if reference is not None and np.isfinite(reference):
             extent.append(np.array([reference]))
-            axes.axvline(reference, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
-            _rows.note(axes, reference_label, reference, -0.5, dy=9)
+            axes.axvline(reference, zorder=1, **_notation.REFERENCE_LINE)
         start, end = _limits(np.concatenate(extent), zero=zero)
         _rows.scale(axes, start, end, show)
+        if reference is not None and np.isfinite(reference):
+            _rows.note(axes, reference_label, reference, -0.5, dy=9)
         if hidden:
             more = ngettext("{n} more, in the table", "{n} more, in the table", hidden)
             _rows.note(axes, more.format(n=formats.count(hidden)), (start + end) / 2, MOST_ROWS // 2)

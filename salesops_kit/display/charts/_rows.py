@@ -9,10 +9,12 @@ from functools import cache
 from typing import Any
 
 import matplotlib
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from salesops_kit.display.formats import visible
 from salesops_kit.display.palette import INK, MUTED, RULE
@@ -22,9 +24,14 @@ WIDTH_POINTS = 420.0
 TEXT_POINTS = 13.0
 SMALL_POINTS = 12.5
 LINE_POINTS = 15.5
-_MARGIN_POINTS = 6.0
-_EM_PER_NARROW = 0.56
+MARGIN_POINTS = 6.0
+_EM = 0.56
+_EM_OF = dict.fromkeys("ijlI.,:;'|!()[]ftr -", 0.36) | dict.fromkeys("MWmw@%&—…", 0.95)
+_EM_CAPITAL = 0.72
+# The reader's browser draws the text in a font of its own, which may run wider than the measured one.
+_WIDER_FONT = 1.14
 _LABEL_LIMIT_EM = 11.5
+_VALUE_LIMIT_EM = 10.5
 _MEASURING_FONTS = (
     ("Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"),
     ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Malgun Gothic"),
@@ -56,18 +63,64 @@ def _measuring_fonts() -> tuple[str, ...]:
 def text_em(text: str) -> float:
     """The width of a text in em, estimated alike on every machine: wide characters count one.
 
-    >>> text_em("ab"), text_em("销售")
-    (1.12, 2.0)
+    >>> text_em("ab"), text_em("Wi"), text_em("销售")
+    (1.12, 1.31, 2.0)
     """
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return round(wide + (len(text) - wide) * _EM_PER_NARROW, 4)
+    return round(sum(map(_character_em, text)), 4)
+
+
+@cache
+def _character_em(character: str) -> float:
+    if character in _EM_OF:
+        return _EM_OF[character]
+    if unicodedata.east_asian_width(character) in "WF":
+        return 1.3 if unicodedata.category(character) == "So" else 1.0
+    if unicodedata.combining(character):
+        return 0.0
+    # Symbols such as a square or an arrow are as wide as a capital, or wider.
+    return _EM_CAPITAL if character.isupper() else 0.9 if unicodedata.category(character)[0] == "S" else _EM
+
+
+def text_points(text: str, size: float = SMALL_POINTS) -> float:
+    """How much room a text needs in points, also in a reader's font that runs wider than the measured
+    one."""
+    return text_em(text) * size * _WIDER_FONT
+
+
+def shorten(text: object, limit_em: float) -> str:
+    """A text from data on one line of ``limit_em``, hidden characters spelled out.
+
+    >>> shorten("Northern Europe", 5)
+    'Northern…'
+    """
+    shown = visible(text).strip()
+    return shown if text_em(shown) <= limit_em else _cut(shown, limit_em - 0.95).rstrip() + "…"
+
+
+def wrap(
+    text: str, points: float = WIDTH_POINTS - 2 * MARGIN_POINTS, size: float = SMALL_POINTS
+) -> list[str]:
+    """A text as the lines that it takes in a width; a word that is wider than a line is broken."""
+    lines, rest, limit = [], text.strip(), points / (size * _WIDER_FONT)
+    while text_em(rest) > limit:
+        line, rest = _break(rest, limit)
+        lines.append(line)
+    return [*lines, rest]
+
+
+def floats(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """A column as floats, missing and infinite as NaN; all NaN for a column that the frame lacks."""
+    if name not in frame:
+        return np.full(len(frame), np.nan)
+    values = pd.to_numeric(frame[name]).to_numpy(dtype=float, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def fit(text: object, limit_em: float = _LABEL_LIMIT_EM) -> str:
     """A label from data, hidden characters spelled out, on at most two lines of ``limit_em``.
 
     >>> fit("Enterprise accounts, northern Europe and the Baltics", 10)
-    'Enterprise\\naccounts, norther…'
+    'Enterprise accounts,\\nnorthern Europe and…'
     """
     shown = visible(text).strip()
     if text_em(shown) <= limit_em:
@@ -92,10 +145,6 @@ def _break(text: str, limit_em: float) -> tuple[str, str]:
     return head.rstrip(), text[len(head) :].strip()
 
 
-# The reader's browser draws the text in a font of its own, which may run wider than the measured one.
-_WIDER_FONT = 1.14
-
-
 def row_axes(
     labels: Sequence[str],
     *,
@@ -106,17 +155,20 @@ def row_axes(
     axis_label: str = "",
 ) -> tuple[Figure, Axes]:
     """A figure with one row per label (the first on top, row ``i`` at y = ``i``), labels written on
-    the left, ``values`` written on the right, and room for both; x limits are the caller's."""
-    lines = max((line for label in labels for line in label.split("\n")), key=text_em, default="")
-    left = text_em(lines) * TEXT_POINTS * _WIDER_FONT + 14
-    right = max((text_em(value) for value in values), default=0.0) * TEXT_POINTS * _WIDER_FONT + 14
-    bottom = (SMALL_POINTS + 11 if axis else 4) + (LINE_POINTS if axis_label else 0)
-    height = top_points + max(len(labels), 1) * row_points + bottom + _MARGIN_POINTS
+    the left, ``values`` written on the right (on two lines where they are long), and room for both;
+    ``axis_label`` below, on as many lines as it takes. The x limits are the caller's."""
+    values = [fit(value, _VALUE_LIMIT_EM) for value in values]
+    left = _widest(labels) + 14
+    # Half of the last tick's label stands beyond the plot.
+    right = max(_widest(values), 16.0) + 14
+    told = wrap(axis_label) if axis_label else []
+    bottom = (SMALL_POINTS + 11 if axis else 4) + LINE_POINTS * len(told)
+    height = top_points + max(len(labels), 1) * row_points + bottom + MARGIN_POINTS
     figure = Figure(figsize=(WIDTH_POINTS / 72, height / 72))
     axes = figure.add_axes(
         (
             left / WIDTH_POINTS,
-            (bottom + _MARGIN_POINTS / 2) / height,
+            (bottom + MARGIN_POINTS / 2) / height,
             max(WIDTH_POINTS - left - right, 60) / WIDTH_POINTS,
             max(len(labels), 1) * row_points / height,
         )
@@ -141,19 +193,44 @@ def row_axes(
             color=INK,
             annotation_clip=False,
         )
-    if axis_label:
-        axes.set_xlabel(axis_label, fontsize=SMALL_POINTS, color=MUTED, loc="left", labelpad=3)
+    if told:
+        indent = min(left, WIDTH_POINTS - MARGIN_POINTS - max(text_points(line) for line in told))
+        figure.text(
+            indent / WIDTH_POINTS,
+            MARGIN_POINTS / 2 / height,
+            "\n".join(told),
+            va="bottom",
+            fontsize=SMALL_POINTS,
+            color=MUTED,
+        )
     return figure, axes
+
+
+def _widest(texts: Sequence[str]) -> float:
+    return max((text_points(line, TEXT_POINTS) for text in texts for line in text.split("\n")), default=0.0)
 
 
 def scale(axes: Axes, low: float, high: float, show: Callable[[float], str], *, ticks: int = 4) -> None:
     """The value axis: limits, a few labelled ticks, thin vertical rules behind the marks."""
     axes.set_xlim(low, high if high > low else low + 1)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: show(value)))
+    round_ticks(axes, show, most=ticks)
     axes.tick_params(axis="x", length=0, labelsize=SMALL_POINTS, labelcolor=MUTED, pad=5)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def round_ticks(axes: Axes, show: Callable[[float], str], *, most: int) -> list[float]:
+    """Round figures on the x axis, as many as fit beside each other; gives the positions."""
+    low, high = axes.get_xlim()
+    width = axes.get_window_extent().width / axes.figure.dpi * 72
+    for bins in range(most, 0, -1):
+        found = MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        ticks = [float(tick) for tick in found if low <= tick <= high]
+        apart = width * (ticks[1] - ticks[0]) / (high - low) if len(ticks) > 1 else width
+        if max((text_points(show(tick)) for tick in ticks), default=0.0) + 4 <= apart:
+            break
+    axes.set_xticks(ticks, labels=[show(tick) for tick in ticks])
+    return ticks
 
 
 def no_scale(axes: Axes, low: float, high: float) -> None:
@@ -163,11 +240,16 @@ def no_scale(axes: Axes, low: float, high: float) -> None:
 
 
 def note(axes: Axes, text: str, x: float, row: float, *, dy: float = 0.0, ha: str = "center") -> None:
-    """A small direct label at a value and a row, ``dy`` points above it."""
+    """A small direct label at a value and a row, ``dy`` points above it, moved sideways where it would
+    leave the canvas. Limits must be set before."""
+    text = shorten(text, _LABEL_LIMIT_EM)
+    centre = float(axes.transData.transform((x, row))[0]) / axes.figure.dpi * 72
+    half = text_points(text) / 2
+    dx = min(max(centre, MARGIN_POINTS + half), WIDTH_POINTS - MARGIN_POINTS - half) - centre
     axes.annotate(
         text,
         xy=(x, row),
-        xytext=(0, dy),
+        xytext=(dx, dy),
         textcoords="offset points",
         ha=ha,
         va="center",
@@ -180,7 +262,9 @@ def note(axes: Axes, text: str, x: float, row: float, *, dy: float = 0.0, ha: st
 def nothing_to_draw(message: str) -> Figure:
     """A figure that says in words that there is nothing to draw."""
     with chart_style():
-        figure = Figure(figsize=(WIDTH_POINTS / 72, 48 / 72))
+        lines = wrap(message, size=TEXT_POINTS)
+        figure = Figure(figsize=(WIDTH_POINTS / 72, (32 + 17 * len(lines)) / 72))
         figure.patch.set_alpha(0)
-        figure.text(0.02, 0.5, message, va="center", fontsize=TEXT_POINTS, color=MUTED)
+        left = MARGIN_POINTS / WIDTH_POINTS
+        figure.text(left, 0.5, "\n".join(lines), va="center", fontsize=TEXT_POINTS, color=MUTED)
     return figure

@@ -24,12 +24,12 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
     if frame.empty:
         return _rows.nothing_to_draw(_("No deal has entered a stage yet."))
     rows = _with_headings(frame)
-    is_heading = rows["entrants"].isna() & rows["rate"].isna() & rows["_heading"]
+    is_heading = rows["_heading"].to_numpy(bool)
     shown = [
         "" if heading else _("{value} of {n}").format(value=formats.percent(rate), n=formats.count(entrants))
         for heading, rate, entrants in zip(is_heading, rows["rate"], rows["entrants"], strict=True)
     ]
-    reference = _floats(rows, "reference_rate")
+    reference = _rows.floats(rows, "reference_rate")
     has_reference = np.isfinite(reference)
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
@@ -39,7 +39,7 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
             top_points=24.0 if has_reference.any() else 8.0,
         )
         positions = np.arange(len(rows))
-        rates, lows, highs = (_floats(rows, name) for name in ("rate", "low", "high"))
+        rates, lows, highs = (_rows.floats(rows, name) for name in ("rate", "low", "high"))
         drawn = np.isfinite(rates)
         axes.barh(positions[drawn], rates[drawn], height=0.56, color=SOFT, zorder=2)
         _intervals(axes, positions, lows, highs)
@@ -55,11 +55,11 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
                 linewidth=1.6,
                 zorder=3,
             )
+        _rows.scale(axes, 0.0, 1.0, formats.percent)
+        if has_reference.any():
             first = int(np.flatnonzero(has_reference)[0])
             _rows.note(axes, reference_label or _("company"), reference[first], first - 0.36, dy=9)
-        _rows.scale(axes, 0.0, 1.0, formats.percent)
-        for position in np.flatnonzero(is_heading):
-            axes.get_yticklabels()[position].set_fontweight("bold")
+        _bold(axes, is_heading)
     return figure
 
 
@@ -67,18 +67,22 @@ def stage_times(frame: pd.DataFrame) -> Figure:
     """One row per stage of ``funnel.time_in_stage``: a dot where half of the deals have left (on its
     interval), a ring where three in four have, a bar's end where nine in ten have; days from zero.
 
-    Columns: stage, p50, p50_low, p50_high, p75, p90. A percentile that was not reached is missing:
-    the band then runs on as an arrow, and the value says "n/a".
+    Columns: stage, p50, p50_low, p50_high, p75, p90, and pipeline where there are several, each of
+    which gets a heading row. A percentile that was not reached is missing: the band then runs on as
+    an arrow, and the value says "n/a".
     """
     if frame.empty:
         return _rows.nothing_to_draw(_("No deal has entered a stage yet."))
-    p50, p75, p90 = (_floats(frame, name) for name in ("p50", "p75", "p90"))
-    low, high = (_floats(frame, name) for name in ("p50_low", "p50_high"))
+    frame = _with_headings(frame)
+    is_heading = frame["_heading"].to_numpy(bool)
+    p50, p75, p90 = (_rows.floats(frame, name) for name in ("p50", "p75", "p90"))
+    low, high = (_rows.floats(frame, name) for name in ("p50_low", "p50_high"))
     shown = [
-        " · ".join(formats.days_number(value) for value in row) for row in zip(p50, p75, p90, strict=True)
+        "" if heading else " · ".join(formats.days_number(value) for value in row)
+        for heading, *row in zip(is_heading, p50, p75, p90, strict=True)
     ]
     every = np.concatenate([p50, p75, p90, high])
-    end = float(np.nanmax(every)) * 1.04 if np.isfinite(every).any() else 1.0
+    end = (float(np.nanmax(every)) * 1.04 if np.isfinite(every).any() else 0.0) or 1.0
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
             [_rows.fit(formats.text(stage)) for stage in frame["stage"]],
@@ -104,22 +108,28 @@ def stage_times(frame: pd.DataFrame) -> Figure:
         for values, face in ((p75, GROUND), (p50, ACCENT)):
             drawn = np.isfinite(values)
             sns.scatterplot(
-                x=values[drawn], y=positions[drawn], ax=axes, color=face, s=52, edgecolor=ACCENT, linewidth=1.6,
+                x=values[drawn],
+                y=positions[drawn],
+                ax=axes,
+                color=face,
+                s=52,
+                edgecolor=ACCENT,
+                linewidth=1.6,
                 zorder=4,
-            )  # fmt: skip
+            )
         _rows.scale(axes, 0.0, end, formats.number)
+        _bold(axes, is_heading)
     return figure
+
+
+def _bold(axes: Axes, is_heading: np.ndarray) -> None:
+    for position in np.flatnonzero(is_heading):
+        axes.get_yticklabels()[position].set_fontweight("bold")
 
 
 def _intervals(axes: Axes, positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     known = np.isfinite(low) & np.isfinite(high)
     axes.hlines(positions[known], low[known], high[known], color=ACCENT, linewidth=2, zorder=3)
-
-
-def _floats(frame: pd.DataFrame, name: str) -> np.ndarray:
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    return pd.to_numeric(frame[name]).to_numpy(dtype=float, na_value=np.nan)
 
 
 def _with_headings(frame: pd.DataFrame) -> pd.DataFrame:
@@ -129,6 +139,6 @@ def _with_headings(frame: pd.DataFrame) -> pd.DataFrame:
         return marked.reset_index(drop=True)
     blocks = []
     for pipeline, rows in marked.groupby("pipeline", sort=False, dropna=False):
-        heading = {name: [np.nan] for name in marked.columns} | {"stage": [pipeline], "_heading": [True]}
-        blocks += [pd.DataFrame(heading), rows]
+        heading = {name: [np.nan] for name in marked.columns} | {"stage": [pipeline or _("no pipeline")]}
+        blocks += [pd.DataFrame(heading).assign(_heading=True), rows]
     return pd.concat(blocks, ignore_index=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from salesops_kit.display import charts, formats
+from salesops_kit.display.charts._bridge import step_labels
 from salesops_kit.display.narrative import Exhibit, no_evidence
 from salesops_kit.language import _, ngettext
-
 
 LEAST_SHARE = 0.01
 
@@ -17,14 +19,34 @@ def _currency(frame: pd.DataFrame) -> str:
 
 
 def _travelled(frame: pd.DataFrame, count: str) -> pd.DataFrame:
-    """The stages that at least one deal in a hundred goes through; a mistyped one is no part of the process."""
-    most = frame.groupby("pipeline")[count].transform("max")
+    """The stages that at least one deal in a hundred goes through: a mistyped one is no real stage."""
+    most = frame.groupby("pipeline", dropna=False)[count].transform("max")
     return frame[frame[count] >= most * LEAST_SHARE]
+
+
+def _extremes(frame: pd.DataFrame, label: str, value: str, show: Callable[[float], str], what: str) -> str:
+    """What a picture shows, in words: ``what`` (with the ``{n}`` of its rows), from its lowest to its
+    highest figure and whose they are."""
+    known = frame.dropna(subset=[value])
+    begin = what.format(n=formats.count(len(frame)))
+    if known.empty:
+        return _("{what} is not known for any.").format(what=begin)
+    low, high = known.loc[known[value].idxmin()], known.loc[known[value].idxmax()]
+    if low[value] == high[value]:
+        return _("{what} is {value} for every one that is known.").format(what=begin, value=show(low[value]))
+    return _("{what} runs from {low} ({lowest}) to {high} ({highest}).").format(
+        what=begin,
+        low=show(low[value]),
+        lowest=formats.text(low[label]),
+        high=show(high[value]),
+        highest=formats.text(high[label]),
+    )
 
 
 def waterfall(frame: pd.DataFrame) -> Exhibit:
     """How the pipeline that was due in the quarter was used up, from ``funnel.waterfall``."""
-    amounts = frame.set_index("step")["amount"].astype(float)
+    names = step_labels()
+    amounts = frame.set_index("step")["amount"].astype(float).reindex(list(names)).fillna(0.0)
     currency = _currency(frame)
 
     def show(step: str) -> str:
@@ -52,7 +74,15 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
         _("{closing} is left").format(closing=show("closing")) if amounts["closing"] else _("nothing is left")
     )
     message = _("{begin}; {middle}.").format(begin=begin, middle=formats.listed([*left, end]))
-    return Exhibit(message, charts.waterfall(frame, currency=currency))
+    told = [
+        f"{name} {show(step)}"
+        for step, name in names.items()
+        if amounts[step] or step in ("opening", "closing")
+    ]
+    alternative = _("A bridge of bars from what was open at the start to what is left: {steps}.").format(
+        steps="; ".join(told)
+    )
+    return Exhibit(message, charts.waterfall(frame, currency=currency), alternative=alternative)
 
 
 def stage_conversion(frame: pd.DataFrame) -> Exhibit:
@@ -70,8 +100,20 @@ def stage_conversion(frame: pd.DataFrame) -> Exhibit:
         "high",
         *(("reference_rate",) if is_compared else ()),
     )
+    alternative = _extremes(
+        drawn,
+        "stage",
+        "rate",
+        formats.percent,
+        _("One bar per stage, {n} in all, with its interval: the share of deals that moves on"),
+    )
+    if is_compared:
+        alternative += " " + _("A mark on each bar shows the company's share.")
     return Exhibit(
-        _conversion_message(frame, is_compared=is_compared), charts.conversion_steps(drawn), columns
+        _conversion_message(frame, is_compared=is_compared),
+        charts.conversion_steps(drawn),
+        columns,
+        alternative,
     )
 
 
@@ -80,7 +122,8 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
     if len(found):
         worst = found.iloc[0]
         return _(
-            "{stage} holds deals back: {rate} move on against {reference} in the company, a gap of {low} to {high} points."
+            "{stage} holds deals back: {rate} move on against {reference} in the company, a gap of {low} to "
+            "{high} points."
         ).format(
             stage=formats.text(worst["stage"]),
             rate=formats.percent(worst["moved_on_rate"]),
@@ -113,13 +156,13 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
 def bottlenecks(frame: pd.DataFrame) -> Exhibit:
     """Stages by the revenue that a better conversion would keep, from ``funnel.bottlenecks``."""
     columns = ("stage", "entrants", "moved_on_rate", "best_rate", "revenue_lost")
-    first = frame.iloc[0]
-    lost = first["revenue_lost"]
+    lost = frame["revenue_lost"].iloc[0] if len(frame) else float("nan")
     if formats.is_missing(lost) or lost <= 0:
         return Exhibit(_("No stage stays behind the best rate that the company's teams show."), is_text=True)
+    first = frame.iloc[0]
     message = _(
-        "{stage} costs most: about {amount} of revenue in four quarters, if its deals moved on at the best rate that "
-        "a team of the company shows ({best})."
+        "{stage} costs most: about {amount} of revenue in four quarters, if its deals moved on at the best "
+        "rate that a team of the company shows ({best})."
     ).format(
         stage=formats.text(first["stage"]),
         amount=formats.money(lost, _currency(frame)),
@@ -132,8 +175,16 @@ def time_in_stage(frame: pd.DataFrame) -> Exhibit:
     """How long deals stay, from ``funnel.time_in_stage``."""
     frame = _travelled(frame, "at_risk")
     known = frame.dropna(subset=["p50"])
+    alternative = _extremes(
+        frame,
+        "stage",
+        "p50",
+        formats.days,
+        _("One row per stage, {n} in all, with the days by which half, 3 in 4 and 9 in 10 have left: half"),
+    )
     if known.empty:
-        return Exhibit(_("No stage has been left by half of its deals yet."), charts.stage_times(frame))
+        message = _("No stage has been left by half of its deals yet.")
+        return Exhibit(message, charts.stage_times(frame), alternative=alternative)
     slow = known.loc[known["p50"].idxmax()]
     message = _("Deals stay longest in {stage}: half leave within {half}").format(
         stage=formats.text(slow["stage"]), half=formats.days(slow["p50"])
@@ -141,7 +192,7 @@ def time_in_stage(frame: pd.DataFrame) -> Exhibit:
     if not formats.is_missing(slow["p90"]):
         message += _(", one in ten stays beyond {late}").format(late=formats.days(slow["p90"]))
     columns = ("stage", "at_risk", "left", "still_open", "p50", "p75", "p90", "closed_only_mean")
-    return Exhibit(message + ".", charts.stage_times(frame), columns)
+    return Exhibit(message + ".", charts.stage_times(frame), columns, alternative)
 
 
 def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
@@ -167,6 +218,14 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
         reference_label=_("all together"),
         is_ranked=bool(test.get("evidence")),
     )
+    alternative = _extremes(
+        closed,
+        label,
+        "rate",
+        formats.percent,
+        _("One dot per rep, {n} in all, on the range that chance leaves: the win rate"),
+    )
+    alternative += " " + _("A dashed line at {rate} is all together.").format(rate=formats.percent(pooled))
     columns = (label, "won", "lost", "n", "rate", "low", "high", "won_amount")
     who = ngettext("{n} rep", "{n} reps", len(closed)).format(n=formats.count(len(closed)))
     deals = ngettext("{n} closed deal", "{n} closed deals", int(closed["n"].sum()))
@@ -186,7 +245,8 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
             _("Win rates by rep"), p_value=test.get("p_value"), deals_needed=test.get("deals_needed")
         )
         message += " " + _("Ranking these {scale} would rank chance.").format(scale=scale)
-    return Exhibit(message, picture, columns, said=(str(test.get("note")),))
+    said = (str(test["note"]),) if "note" in test else ()
+    return Exhibit(message, picture, columns, alternative, said=said)
 
 
 def exclusions(frame: pd.DataFrame) -> Exhibit:

@@ -22,6 +22,7 @@ LONGEST_FOLDER = 70  # A socket's path may have 103 characters on macOS.
 MOST_STARTS = 3
 END_SECONDS = 5
 BACKLOG = 128
+LOG_FILE = "log"
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ class WarmKernels:
         if self._process is not None and self._process.poll() is None:
             return str(self._socket)
         if self._process is not None:
-            log.warning("The server of warm kernels ended with status %s.", self._process.returncode)
+            log.warning(
+                "The server of warm kernels ended with status %s. %s", self._process.returncode, self._last_words()
+            )
             self.close()
         if not can_fork() or self.starts >= MOST_STARTS:
             return OFF
@@ -91,15 +94,24 @@ class WarmKernels:
             command = [sys.executable, "-m", MODULE, "--listener", str(listener.fileno())]
             command += ["--root", str(self._folder), "--spares", str(self.spares)]
             command += [] if self.is_brief else ["--later"]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-                env={**ONE_THREAD, **os.environ},
-            )
+            with (self._folder / LOG_FILE).open("wb") as stderr:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    pass_fds=[listener.fileno()],
+                    start_new_session=True,
+                    env={**ONE_THREAD, **os.environ},
+                )
+
+    def _last_words(self) -> str:
+        """The last line that the server wrote, which names the error that ended it."""
+        assert self._folder is not None
+        with contextlib.suppress(OSError):
+            lines = (self._folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+            return lines[-1] if lines else ""
+        return ""
 
     def close(self) -> None:
         """End the server with all its kernels, and remove its sockets."""

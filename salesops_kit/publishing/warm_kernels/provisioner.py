@@ -129,7 +129,8 @@ class WarmProvisioner(LocalProvisioner):
             return await super().launch_kernel(cmd, **kwargs)
         address = kwargs["env"].get(ADDRESS_VARIABLE) or _own_address()
         if address != OFF:
-            order = {"environment": kwargs["env"], "folder": str(kwargs.get("cwd") or Path.cwd())}
+            environment = {name: value for name, value in kwargs["env"].items() if name != ADDRESS_VARIABLE}
+            order = {"environment": environment, "folder": str(kwargs.get("cwd") or Path.cwd())}
             try:
                 return await asyncio.to_thread(self._take, address, order)
             except (OSError, ValueError) as error:

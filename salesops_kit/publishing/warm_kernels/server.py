@@ -83,8 +83,12 @@ class Server:
                     self.is_ending = self.is_ending or not is_alone()
                 # A process that was forked from the owner may hold the other end of standard input.
                 self.is_ending = self.is_ending or os.getppid() != self.owner
-        finally:
+        except BaseException:
+            # The owner is there, wants to know why, and removes the folder.
             self._end()
+            raise
+        self._end()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def _is_idle(self) -> bool:
         """Whether nobody waits, all spares are ready, and something is left to import."""
@@ -104,6 +108,8 @@ class Server:
 
     def _hear(self, lease: _Lease) -> None:
         """A client's order, or the end of its lease."""
+        if lease not in self.leases:
+            return
         for message in lease.reader.ready():
             lease.order = message
             self.waiting.append(lease)
@@ -158,11 +164,14 @@ class Server:
         for other in self.kernels.values():
             other.control.close()
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, LIFE)
+        for stream in (LIFE, 1, 2):
+            os.dup2(null, stream)
         os.close(null)
 
     def _listen(self, forked: _Kernel) -> None:
         """A kernel that is ready, or settled in its client's folder."""
+        if forked.pid not in self.kernels:
+            return
         for message in forked.reader.ready():
             if "connection" in message:
                 forked.connection = message["connection"]
@@ -170,10 +179,15 @@ class Server:
             elif forked.lease is not None:
                 self._answer(forked.lease, {"pid": forked.pid, "connection": forked.connection})
         if forked.reader.is_at_end:
-            self.selector.unregister(forked.control)
-            forked.control.close()
+            self._unplug(forked)
             # A kernel without its control stream cannot be ended with us any more.
             _kill_group(forked.pid)
+
+    def _unplug(self, forked: _Kernel) -> None:
+        """Close a kernel's control stream, whichever is seen first: its end or the kernel's."""
+        if forked.control.fileno() >= 0:
+            self.selector.unregister(forked.control)
+            forked.control.close()
 
     def _answer(self, lease: _Lease, message: dict[str, Any]) -> None:
         try:
@@ -193,9 +207,7 @@ class Server:
     def _bury(self, forked: _Kernel, code: int) -> None:
         _kill_group(forked.pid)
         del self.kernels[forked.pid]
-        if forked.control.fileno() >= 0:
-            self.selector.unregister(forked.control)
-            forked.control.close()
+        self._unplug(forked)
         shutil.rmtree(forked.folder, ignore_errors=True)
         if forked.connection is None:
             self.early_deaths += 1
@@ -210,7 +222,6 @@ class Server:
         for pid in self.kernels:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        shutil.rmtree(self.root, ignore_errors=True)
 
 
 def _kill_group(pid: int) -> None:
@@ -245,7 +256,6 @@ def main() -> None:
     preload.limit_threads()
     preload.preload()
     if not is_alone():
-        shutil.rmtree(options.root, ignore_errors=True)
         sys.exit("the fork server has more than one thread and would not be safe to fork")
     later = preload.LATER if options.later else ()
     Server(socket.socket(fileno=options.listener), options.root, options.spares, later).serve()
