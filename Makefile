@@ -7,6 +7,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 PYTEST_ARGS ?=
 PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 INSTALLED = .venv/.installed
+# The browser tests' own tools; without npm those tests say so and are skipped.
+BROWSER_TOOLS = $(if $(shell command -v npm),node_modules/.installed)
 
 .PHONY: help review test campaign lab lint bench
 .DEFAULT_GOAL := help
@@ -22,11 +24,11 @@ help:
 review: $(INSTALLED)
 	.venv/bin/salesops run params/quarterly_review.yml
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(BROWSER_TOOLS)
 	.venv/bin/pytest -m "not campaign" --doctest-modules --nbval-lax --nbval-current-env \
 		$(PYTEST_ARGS) tests salesops_kit notebooks
 
-campaign: $(INSTALLED)
+campaign: $(INSTALLED) $(BROWSER_TOOLS)
 	.venv/bin/pytest -m campaign $(PYTEST_ARGS) tests
 
 lab: $(INSTALLED)
@@ -50,3 +52,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps -e .
 	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@npm ci --silent && touch $@ || echo "npm ci failed: the browser tests that need its tools are skipped"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Pr
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from salesops_kit.data.dataset import Rows
 
 PUBLISHED, SOME_FAILED, BROKEN, REFUSED, LOCKED = 0, 1, 2, 3, 4
 TYPER_INTERRUPTED = 130  # What typer makes of a KeyboardInterrupt.
@@ -49,6 +52,7 @@ class Format(StrEnum):
 
 def main() -> NoReturn:
     """Run the command line; ends the process with a documented exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         # Without standalone mode the code of a typer.Exit is returned.
         code = app(args=join_pairs(sys.argv[1:]), standalone_mode=False)
@@ -76,6 +80,11 @@ def main() -> NoReturn:
         traceback.print_exc()
         sys.exit(BROKEN)
     sys.exit(code if isinstance(code, int) else PUBLISHED)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """SIGTERM ends a command as Ctrl-C does: what is half written is taken away."""
+    raise KeyboardInterrupt
 
 
 def join_pairs(arguments: Sequence[str]) -> list[str]:
@@ -142,6 +151,7 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only this report; repeat it for more.")
     ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed last time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run also what has not changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     reports: Annotated[
@@ -166,6 +176,7 @@ def run(
         jobs=jobs,
         only=only or (),
         force=force,
+        failed_only=failed,
         dry_run=dry_run,
         progress=progress.Lines(sys.stderr) if progress_bar is False else progress.progress_for(),
     )
@@ -212,8 +223,21 @@ def show(
     rows = whole if members is None else scope.cut(whole, members)
     frame = Calculator(rows, chosen.as_of, chosen.period, figures).table(table, **typed)
     _write(frame, format_)
-    for note in frame.attrs.get("notes", []):
+    for note in [*frame.attrs.get("notes", []), *rows.notes, *_set_aside(rows)]:
         print(f"Note: {note}", file=sys.stderr)
+
+
+def _set_aside(rows: Rows) -> list[str]:
+    """One sentence on the records that no number here counts; none when there is no such record."""
+    from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+
+    table = rows.table(EXCLUSIONS)
+    aside = table.filter(table.action == SET_ASIDE).count().to_pyarrow().as_py()
+    return (
+        [f"{aside:,} records break the data's contract and are set aside; see salesops check."]
+        if aside
+        else []
+    )
 
 
 def _write(frame: pd.DataFrame, format_: Format) -> None:

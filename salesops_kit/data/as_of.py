@@ -183,10 +183,13 @@ def _with_neighbours(stays: ibis.Table) -> ibis.Table:
         after_position=stays.stage_position.lead().over(ordered),
         after_is_closed=stays.is_closed.lead().over(ordered),
         after_is_won=stays.is_won.lead().over(ordered),
+        after_is_deleted=stays.is_deleted.fill_null(False).lead().over(ordered),
         state_no=ibis.row_number().over(ordered),
     )
     begins_stage = t.before_stage.isnull() | (t.before_stage != t.stage)
     stays_here = t.after_team == t.team
+    # What is deleted goes nowhere, whatever stage the deletion was recorded with.
+    moves = stays_here & ~t.after_is_deleted
     t = t.mutate(
         stage_since_date=ibis.cases((begins_stage, t.valid_from_date)).max().over(so_far),
         reached_position=ibis.cases((~t.is_closed, t.stage_position)).max().over(so_far),
@@ -196,10 +199,10 @@ def _with_neighbours(stays: ibis.Table) -> ibis.Table:
         exit=ibis.cases(
             (t.after_team.isnull(), ibis.null("string")), (stays_here, CONTINUED), else_=TRANSFERRED
         ),
-        next_stage=ibis.cases((stays_here, t.after_stage)),
-        next_position=ibis.cases((stays_here, t.after_position)),
-        next_is_closed=ibis.cases((stays_here, t.after_is_closed)),
-        next_is_won=ibis.cases((stays_here, t.after_is_won)),
+        next_stage=ibis.cases((moves, t.after_stage)),
+        next_position=ibis.cases((moves, t.after_position)),
+        next_is_closed=ibis.cases((moves, t.after_is_closed)),
+        next_is_won=ibis.cases((moves, t.after_is_won)),
         is_deleted=t.is_deleted.fill_null(False),
     )
     return t.select(*STATE_COLUMNS)

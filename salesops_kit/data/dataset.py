@@ -153,7 +153,12 @@ def _archive_root() -> Path:
             return root
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="salesops-archive-"))
+    owner = os.getuid() if hasattr(os, "getuid") else "me"
+    fallback = Path(tempfile.gettempdir()) / f"salesops-archive-{owner}"
+    fallback.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and fallback.stat().st_uid != os.getuid():
+        raise InputError(Problem("the folder belongs to somebody else", file=str(fallback)))
+    return fallback
 
 
 def _open_imported(folder: Path) -> Snapshot:

@@ -17,8 +17,6 @@ from salesops_kit.settings import Settings
 
 _DEALS = ("opportunities", "opportunity_history")
 _CODE = re.compile("[A-Z]{3}")
-# A product of decimals keeps both scales, and 38 digits are the most that the engines hold.
-_FACTOR = "decimal(19, 8)"
 
 
 def plan_rates(fx_rates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -122,13 +120,12 @@ def in_base_currency(
     nearest = rates.assign(distance=distance).sort_values(["currency", "distance", "fiscal_year"])
     chosen = nearest.drop_duplicates("currency")
     branches = [
-        (table.currency == row.currency, ibis.literal(round(row.rate, 8)).cast(_FACTOR))
-        for row in chosen.itertuples()
+        (table.currency == row.currency, ibis.literal(float(row.rate))) for row in chosen.itertuples()
     ]
-    rate = ibis.cases(*branches, else_=ibis.literal(1).cast(_FACTOR))
+    rate = ibis.cases(*branches, else_=ibis.literal(1.0))
     return table.mutate(
         **{
-            name: (table[name].cast(_FACTOR) * rate).round(4).cast("decimal(18, 4)")
+            name: (table[name].cast("float64") * rate).cast("decimal(18, 4)")
             for name in columns
             if name in table.columns
         }

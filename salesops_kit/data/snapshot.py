@@ -118,7 +118,10 @@ def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Pat
             con, cleaned, settings, also=_derived_stages(con, cleaned, mapping), folder=folder
         )
         con.execute(f"CREATE OR REPLACE TEMP VIEW read_stages AS SELECT * FROM {parquet(cleaned['stages'])}")
-        observed = settings.observed_until or _last_known_day(con, cleaned)
+        last_known = _last_known_day(con, cleaned)
+        observed = settings.observed_until or last_known
+        if last_known > observed:
+            notes.append(f"The data go on to {last_known}; what is later than {observed} is not counted.")
         history = imported.staged.get("opportunity_history")
         notes += complete_history(
             con, cleaned, stage_dates=dict(mapping.stage_dates),
@@ -260,15 +263,21 @@ def fingerprint(files: Sequence[Path], settings: Settings) -> str:
 
 
 def write_folder(snapshot: Snapshot, built: Path, out: Path) -> Snapshot:
-    """Move a built snapshot into ``out`` as ``<table>.parquet`` files and ``snapshot.json``, last."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / SNAPSHOT_FILE).unlink(missing_ok=True)
-    for name in snapshot.tables:
-        shutil.move(built / f"{name}.parquet", out / f"{name}.parquet")
-    paths = {name: out / f"{name}.parquet" for name in snapshot.tables}
-    snapshot = from_json(snapshot.to_json(), paths)
-    _write_text(out / SNAPSHOT_FILE, snapshot.to_json())
-    return snapshot
+    """Put a built snapshot in the place of ``out`` as ``<table>.parquet`` files and ``snapshot.json``.
+
+    The folder is complete before it takes its name; what stood there before is kept until then.
+    """
+    _write_text(built / SNAPSHOT_FILE, snapshot.to_json())
+    former = built.with_name("former")
+    if out.exists():
+        out.replace(former)
+    try:
+        built.replace(out)
+    except OSError:
+        if former.exists():
+            former.replace(out)
+        raise
+    return from_json(snapshot.to_json(), {name: out / f"{name}.parquet" for name in snapshot.tables})
 
 
 def archive(snapshot: Snapshot, root: Path) -> Snapshot:

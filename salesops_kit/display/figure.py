@@ -95,7 +95,7 @@ def _card(row: Mapping[Any, Any], currency: str, prior: str) -> str:
     told = "".join(f"<span>{escape(line)}</span>" for line in lines)
     label = escape(formats.visible(row["label"]))
     definition = escape(formats.visible(row["definition"]))
-    summary = escape(_("How {label} is counted").format(label=formats.visible(row["label"])))
+    summary = escape(_("Definition: {label}").format(label=formats.visible(row["label"])))
     return (
         f'<div class="card"><p class="label">{label}</p><p class="value">{escape(show(row["value"]))}</p>'
         f'<p class="beside">{told}</p>'

@@ -57,10 +57,11 @@ CASES: dict[str, tuple[Sequence[str | None], Sequence[float]]] = {
 }
 
 
-def figures() -> Iterator[tuple[str, str, Figure, pd.DataFrame]]:
-    """Every chart on every case: its name, the case, the figure, and the frame that it drew."""
+def figures(cases: Sequence[str] = tuple(CASES)) -> Iterator[tuple[str, str, Figure, pd.DataFrame]]:
+    """Every chart on the ``cases``: its name, the case, the figure, and the frame that it drew."""
     for chart, draw in _DRAW.items():
-        for case, (names, values) in CASES.items():
+        for case in cases:
+            names, values = CASES[case]
             frame, figure = draw(list(names), np.array(values, dtype=float))
             yield chart, case, figure, frame
 

@@ -39,6 +39,18 @@ def is_evidence(low: Any, high: Any) -> bool:
     return bool(low > 0 or high < 0)
 
 
+def p_text(p_value: float, digits: int = 2) -> str:
+    """A p-value with ``digits`` decimals, never rounded to zero.
+
+    >>> p_text(0.264), p_text(0.00004, digits=3)
+    ('p = 0.26', 'p < 0.001')
+    """
+    least = 10.0**-digits
+    if p_value < least:
+        return _("p < {p}").format(p=formats.number(least, digits))
+    return _("p = {p}").format(p=formats.number(p_value, digits))
+
+
 def no_evidence(what: str, *, p_value: Any = None, deals_needed: Any = None) -> str:
     """That a difference is not more than chance, with how many more deals would tell.
 
@@ -47,8 +59,7 @@ def no_evidence(what: str, *, p_value: Any = None, deals_needed: Any = None) -> 
     """
     sentence = _("{what} show no evidence of a difference").format(what=what)
     if not formats.is_missing(p_value):
-        shown = _("p < 0.01") if p_value < 0.01 else _("p = {p}").format(p=formats.number(p_value, 2))
-        sentence += f" ({shown})"
+        sentence += f" ({p_text(p_value)})"
     sentence += "."
     if not formats.is_missing(deals_needed):
         sentence += " " + _("About {n} closed deals in each would tell.").format(

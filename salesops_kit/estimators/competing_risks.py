@@ -74,7 +74,8 @@ def aalen_johansen(counts: pd.DataFrame, causes: Sequence[str], by: Sequence[str
     else:
         group = np.zeros(len(table), dtype=int)
     entered, left, events = (table[name].to_numpy(float) for name in ("entered", "left", "events"))
-    at_risk = _before(entered - left, group)
+    # Where a group changes during a day, an event may fall on a day of which the group has no record.
+    at_risk = np.maximum(_before(entered - left, group), events)
     hazard = np.nan_to_num(ratio(events, at_risk))
     survival = _running_product(1 - hazard, group)
     survival_before = _shifted(survival, group, 1.0)

@@ -60,20 +60,23 @@ def observation(
     ``is_event`` (``event`` holds and happened by ``last``) and ``is_still_so`` (unchanged at the end of
     ``last``). ``start`` truncates on the left: only days from it on count. Rows outside the window are
     left out, and so are rows that were replaced on day 0 without an event: the row that replaced them
-    is itself observed from the first day, and would be counted twice.
+    is itself observed from the first day, and would be counted twice. The day on which a deal changes
+    teams counts in the team that takes it over, so that what happens later that day is seen there.
     """
     final = ibis.literal(last)
     begins, ends = states.valid_from_date, states.valid_to_date
     has_ended = is_true(ends <= final)
     happened = has_ended & is_true(event)
     keep = (begins <= final) & ~(has_ended & ~happened & is_true(ends == since))
-    begin_age = days_between(begins, since) - ibis.cases((begins == since, 1), else_=0)
+    takes_day = (begins == since) | (states.entry == "transferred")
+    begin_age = days_between(begins, since) - ibis.cases((takes_day, 1), else_=0)
     if start is not None:
         first = ibis.literal(start)
         keep &= ends.isnull() | (ends >= first)
         begin_age = ibis.greatest(begin_age, days_between(first, since) - 1)
     # A day on which nothing more could be seen is no day at risk: an open row ends with `last` itself.
     end_age = days_between(ibis.cases((has_ended, ends), else_=final), since)
+    end_age -= ibis.cases((has_ended & is_true(states.exit == "transferred"), 1), else_=0)
     return states.mutate(
         entry_age=ibis.greatest(begin_age, -1),
         exit_age=ibis.greatest(end_age, 0),

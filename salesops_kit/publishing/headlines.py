@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _signed(value: Decimal, unit: str, locale: Locale) -> str:
-    shown = _amount(abs(value), unit, locale)
+    shown = _rate(value, locale) if unit == "rate" else _amount(abs(value), unit, locale)
     return MINUS + shown if value < 0 and not _is_zero(shown) else shown
 
 
@@ -111,8 +111,6 @@ def _is_zero(shown: str) -> bool:
 
 
 def _amount(size: Decimal, unit: str, locale: Locale) -> str:
-    if unit == "rate":
-        return _rate(size, locale)
     if _CURRENCY.fullmatch(unit):
         return _money(size, unit, locale)
     if unit in ("day", "days"):
@@ -125,14 +123,15 @@ def _amount(size: Decimal, unit: str, locale: Locale) -> str:
     return _plain(size, 0 if unit in _COUNTED or size == size.to_integral_value() else 2, locale)
 
 
-def _rate(size: Decimal, locale: Locale) -> str:
-    rounded = size.quantize(Decimal("0.01"))
-    sign = ""
-    if rounded == 1 and size < 1:
-        sign, rounded = ">", Decimal("0.99")
-    elif rounded == 0 and size > 0:
-        sign, rounded = "<", Decimal("0.01")
-    return sign + str(format_percent(rounded, locale=locale))
+def _rate(value: Decimal, locale: Locale) -> str:
+    """A rate without its minus; what is not quite all or nothing is not rounded to it."""
+    rounded = value.quantize(Decimal("0.01"))
+    bound = ""
+    if rounded == 1 and value < 1:
+        bound, rounded = ">", Decimal("0.99")
+    elif rounded == 0 and value > 0:
+        bound, rounded = "<", Decimal("0.01")
+    return bound + str(format_percent(abs(rounded), locale=locale))
 
 
 def _money(size: Decimal, currency: str, locale: Locale) -> str:

@@ -43,5 +43,9 @@ class Preparer(Protocol):
         ...
 
     def context(self, params: dict[str, Any], folder: Path, sentinel: str) -> Path:
-        """Write this job's cut slice and context file under ``folder``; returns the context file."""
+        """Write this job's cut slice and context file under ``folder``; returns the context file.
+
+        The slice may be one that was written for another job into a folder beside this one: all stay
+        until the run ends.
+        """
         ...

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -36,20 +38,28 @@ class Silent:
 
 
 class Lines:
-    """One line per report, for logs: ``3/12  success  funnel / EMEA / 2026-Q3  2.1 s``."""
+    """One line per report, for logs: ``3/12  success  funnel / EMEA / 2026-Q3  2.1 s, 20 s left``."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
-        self._done = self._total = 0
+        self._clock = clock
+        self._done = self._total = self._ran = 0
+        self._began = 0.0
 
     def start(self, total: int) -> None:
         """Remember the total."""
         self._total = total
+        self._began = self._clock()
 
     def report(self, name: str, status: str, detail: str, seconds: float) -> None:
         """Write a line; control characters of names are shown escaped."""
         self._done += 1
         text = _line(name, status, detail, seconds)
+        # Skipped reports come first and take no time.
+        self._ran += status != "skipped"
+        left = self._total - self._done
+        if self._ran and left:
+            text += f", {(self._clock() - self._began) / self._ran * left:.0f} s left"
         self._stream.write(f"{self._done}/{self._total}  {text}\n")
         self._stream.flush()
 
@@ -62,7 +72,13 @@ class Bar:
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
@@ -70,6 +86,7 @@ class Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(file=stream),
         )
         self._task: Any = None

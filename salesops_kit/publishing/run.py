@@ -261,8 +261,10 @@ class _Batch:
         try:
             shutil.rmtree(task.folder, ignore_errors=True)
             task.folder.mkdir(mode=files.PRIVATE_FOLDER_MODE)
-            data = task.folder / "data"
-            data.mkdir(mode=files.PRIVATE_FOLDER_MODE)
+            # Beside each other and kept to the end, so that reports of one scope can share a slice.
+            data = task.folder.parent / "data" / task.folder.name
+            for folder in (data.parent, data):
+                folder.mkdir(mode=files.PRIVATE_FOLDER_MODE, exist_ok=True)
             context = self.preparer.context(dict(job.params), data, task.sentinel)
         except Exception as error:
             failure = Failure(name=type(error).__name__, message=redact(str(error)))
@@ -287,7 +289,6 @@ class _Batch:
 
     def _settle(self, task: _Task) -> None:
         """Publish or fail a report that came back, together with those that its gate waits for."""
-        shutil.rmtree(task.folder / "data", ignore_errors=True)
         group = self._group(task)
         if not self._is_gated(group):
             self._finish(task, [])

@@ -1,4 +1,4 @@
-"""The catalog of a real run, from disk: it leads to the pages, filters them, and runs its own script alone."""
+"""The catalog of a real run, from disk: it leads to the pages, filters them, runs its own script alone."""
 
 from __future__ import annotations
 
@@ -129,5 +129,5 @@ def test_trends_changes_and_failures_are_accessible(browser: Any, with_history: 
         first = seen.tab.locator("article.card").first
         assert first.locator(".change").first.inner_text().endswith("from 2027-Q2")
         seen.resize(320)
-        assert probe(seen, "sideways") + probe(seen, "clipped") == []
+        assert probe(seen, "sideways") + probe(seen, "unreachable") == []
     assert html_errors([with_history]) == {}

@@ -28,6 +28,12 @@ def pages(published: Path, report_pages: list[Path]) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
+def kinds(pages: dict[str, Path]) -> dict[str, Path]:
+    """One page of each kind: the company's reports and the catalog."""
+    return {place: page for place, page in pages.items() if "/company/" in place or place == "index.html"}
+
+
+@pytest.fixture(scope="module")
 def opened(browser: Any, pages: dict[str, Path]) -> Iterator[dict[str, Visit]]:
     """Every page in a tab of its own; a test leaves its width and medium to the next."""
     from contextlib import ExitStack
@@ -57,9 +63,9 @@ def test_axe_finds_nothing(browser: Any, pages: dict[str, Path], scheme: str) ->
 
 
 @pytest.mark.usefixtures("npm_tools")
-def test_axe_finds_nothing_on_a_narrow_screen(browser: Any, pages: dict[str, Path]) -> None:
+def test_axe_finds_nothing_on_a_narrow_screen(browser: Any, kinds: dict[str, Path]) -> None:
     findings = {}
-    for place, page in pages.items():
+    for place, page in kinds.items():
         with visit(browser, page, width=320) as seen:
             findings[place] = axe_findings(seen)
     assert {place: texts for place, texts in findings.items() if texts} == {}
@@ -142,9 +148,9 @@ def test_what_scrolls_is_reached_by_the_keyboard(opened: dict[str, Visit], width
 
 
 def test_the_keyboard_meets_the_skip_link_first_and_then_everything(
-    browser: Any, pages: dict[str, Path]
+    browser: Any, kinds: dict[str, Path]
 ) -> None:
-    for place, page in pages.items():
+    for place, page in kinds.items():
         with visit(browser, page) as seen:
             seen.tab.keyboard.press("Tab")
             first = seen.tab.evaluate(
@@ -171,8 +177,8 @@ _FOCUSABLE = """(() => {
 })()"""
 
 
-def test_a_page_reads_the_same_without_scripts(browser: Any, pages: dict[str, Path]) -> None:
-    for place, page in pages.items():
+def test_a_page_reads_the_same_without_scripts(browser: Any, kinds: dict[str, Path]) -> None:
+    for place, page in kinds.items():
         texts = []
         for scripts in (True, False):
             with visit(browser, page, scripts=scripts) as seen:
@@ -186,8 +192,8 @@ def test_a_page_reads_the_same_without_scripts(browser: Any, pages: dict[str, Pa
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_scheme_is_followed(browser: Any, pages: dict[str, Path], scheme: str) -> None:
-    for place, page in pages.items():
+def test_the_scheme_is_followed(browser: Any, kinds: dict[str, Path], scheme: str) -> None:
+    for place, page in kinds.items():
         with visit(browser, page, scheme=scheme) as seen:
             ground = seen.tab.evaluate("getComputedStyle(document.body).backgroundColor")
         darkest = min(int(part) for part in ground.removeprefix("rgb(").removesuffix(")").split(","))

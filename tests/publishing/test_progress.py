@@ -14,15 +14,18 @@ class Terminal(io.StringIO):
 
 def test_lines() -> None:
     stream = io.StringIO()
-    progress = progress_for(stream)
-    assert isinstance(progress, Lines)
-    progress.start(2)
+    assert isinstance(progress_for(stream), Lines)
+    times = iter([100.0, 110.0])
+    progress = Lines(stream, clock=lambda: next(times))
+    progress.start(3)
+    progress.report("funnel / US", "skipped", "", 0.0)
     progress.report("funnel / EMEA\x1b[2J\n", "success", "", 1.25)
     progress.report("funnel / APAC", "failed", "cell 3: password=hunter22", 0.5)
     progress.stop()
     assert stream.getvalue().splitlines() == [
-        "1/2  success  funnel / EMEA\\x1b[2J  1.2 s",
-        "2/2  failed   funnel / APAC  cell 3: password=[redacted]  0.5 s",
+        "1/3  skipped  funnel / US  0.0 s",
+        "2/3  success  funnel / EMEA\\x1b[2J  1.2 s, 10 s left",
+        "3/3  failed   funnel / APAC  cell 3: password=[redacted]  0.5 s",
     ]
 
 

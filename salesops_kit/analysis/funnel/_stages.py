@@ -21,6 +21,7 @@ from salesops_kit.analysis.funnel._transitions import (
     open_stages,
     window,
 )
+from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import (
     aalen_johansen,
     at_age,
@@ -109,6 +110,10 @@ def conversion(
     holds the period and the four quarters that end with it) the
     columns that need it are missing, and ``evidence`` is false.
     """
+    if horizon_days < 1:
+        raise InputError(
+            Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
+        )
     tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     rows = join_dimensions(opportunity_states, dimensions, tables)

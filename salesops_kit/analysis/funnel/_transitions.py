@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit.data.engine import collect
+from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
 from salesops_kit.estimators.states import is_open, observation
@@ -40,7 +41,10 @@ def window(as_of: dt.date, period: Period | None, settings: Settings, trailing_q
     everything known by ``as_of`` counts.
     """
     last = as_of if period is None else min(as_of, period.last_day)
-    if trailing_quarters <= 0:
+    if trailing_quarters < 0:
+        what = "a negative number of quarters"
+        raise InputError(Problem(what, column="trailing_quarters", got=str(trailing_quarters)))
+    if trailing_quarters == 0:
         return Window(None if period is None else period.start, last)
     quarter = settings.fiscal.quarter_of(last)
     for _step in range(trailing_quarters - 1):
@@ -115,7 +119,15 @@ def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:
         entrants=starts_run.sum(),
         at_risk=(starts_run | under_way | taken_over).sum(),
     )
-    return collect(counts).rename(columns={"entry_age": "age"})
+    result = collect(counts).rename(columns={"entry_age": "age"})
+    # A run that goes on in another team of the same group is still one run.
+    run = [*keys, "opportunity_id", "stage_since_date"]
+    handed_over = seen.filter(seen.exit == "transferred").select(*run).distinct()
+    again = seen.filter(taken_over).semi_join(handed_over, run)
+    again = collect(again.group_by([*keys, "entry_age"]).aggregate(again=again.count()))
+    merged = result.merge(again.rename(columns={"entry_age": "age"}), on=[*keys, "age"], how="left")
+    result["at_risk"] = result["at_risk"] - merged["again"].fillna(0).to_numpy("int64")
+    return result
 
 
 def _exits(seen: ir.Table, keys: Sequence[str]) -> pd.DataFrame:

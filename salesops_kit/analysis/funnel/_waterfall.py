@@ -99,7 +99,7 @@ def _first_day(start: str, as_of: dt.date, period: Period | None, settings: Sett
         first = (period or settings.fiscal.quarter_of(as_of)).start
     else:
         try:
-            first = dt.date.fromisoformat(start)
+            first = dt.datetime.strptime(start, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no zone
         except ValueError:
             raise InputError(
                 Problem(

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _rows
+from salesops_kit.display.charts import _rows, _words
 from salesops_kit.display.palette import GAIN, GROUND, INK, LOSS
 from salesops_kit.language import _
 
@@ -33,7 +33,7 @@ def ageing(frame: pd.DataFrame) -> Figure:
     ]
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(formats.text(name)) for name, _r in stages],
+            [_words.fit(formats.text(name)) for name, _r in stages],
             values=[
                 _("{n} of {all}").format(n=formats.count(late), all=formats.count(len(rows)))
                 for late, (_n, rows) in zip(beyond, stages, strict=True)

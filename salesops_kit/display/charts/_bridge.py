@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _rows
+from salesops_kit.display.charts import _rows, _words
 from salesops_kit.display.palette import ACCENT, GAIN, LOSS, RULE, TOTAL
 from salesops_kit.language import _
 
@@ -53,7 +53,7 @@ def waterfall(frame: pd.DataFrame, *, currency: str = "USD") -> Figure:
     ]
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(names.get(step, step)) for step in steps], values=shown, row_points=29.0, axis=False
+            [_words.fit(names.get(step, step)) for step in steps], values=shown, row_points=29.0, axis=False
         )
         positions = np.arange(len(steps))
         colours = [_colour(step, value) for step, value in zip(steps, values, strict=True)]

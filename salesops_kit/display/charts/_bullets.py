@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _rows
+from salesops_kit.display.charts import _notation, _rows, _words
 from salesops_kit.display.palette import RULE
 from salesops_kit.language import _
 
@@ -38,7 +38,7 @@ def kpi_bullet(frame: pd.DataFrame, *, currency: str = "USD", prior_label: str =
     ]
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(formats.text(label)) for label in frame["label"]],
+            [_words.fit(formats.text(label)) for label in frame["label"]],
             values=shown,
             row_points=36.0,
             axis=False,

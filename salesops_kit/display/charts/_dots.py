@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _rows
+from salesops_kit.display.charts import _notation, _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, SOFT
 from salesops_kit.language import _, ngettext
 
@@ -52,7 +52,7 @@ def dots(
     is_gap = (np.arange(len(rows)) == MOST_ROWS // 2) & bool(hidden)
     labels, shown = [], []
     for in_gap, row in zip(is_gap, rows.to_dict("records"), strict=True):
-        labels.append("…" if in_gap else _rows.fit(formats.text(row[label])))
+        labels.append("…" if in_gap else _words.fit(formats.text(row[label])))
         shown.append("" if in_gap else _value_text(row[value], row[n] if n else None, show))
     has_two_lines = any("\n" in item for item in labels)
     with _rows.chart_style():

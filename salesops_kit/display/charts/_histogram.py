@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _rows
+from salesops_kit.display.charts import _notation, _rows, _words
 from salesops_kit.language import _
 
 
@@ -31,7 +31,7 @@ def histogram(frame: pd.DataFrame, *, n: str = "n", show: Callable[[float], str]
     ]
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(label) for label in labels],
+            [_words.fit(label) for label in labels],
             values=[formats.count(count) for count in counts],
             row_points=26.0,
             axis=False,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _plane, _rows
+from salesops_kit.display.charts import _notation, _plane, _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, INK, RULE
 from salesops_kit.language import _
 
@@ -56,7 +56,7 @@ def _write_rates(axes: Axes, x: np.ndarray, rates: np.ndarray) -> None:
     points = _plane.width_points(axes) / (high - low)
     for start, end, rate in zip(x[:-1], x[1:], rates[:-1], strict=True):
         text = formats.percent(rate, 1)
-        if not np.isfinite(rate) or (end - start) * points < _rows.text_points(text) + 4:
+        if not np.isfinite(rate) or (end - start) * points < _words.text_points(text) + 4:
             continue
         axes.axvline(end, color=RULE, linewidth=0.6, zorder=0)
         axes.annotate(
@@ -65,7 +65,7 @@ def _write_rates(axes: Axes, x: np.ndarray, rates: np.ndarray) -> None:
             xycoords=("data", "axes fraction"),
             ha="center",
             va="bottom",
-            fontsize=_rows.SMALL_POINTS,
+            fontsize=_words.SMALL_POINTS,
             color=INK,
             annotation_clip=False,
         )

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from salesops_kit.display.charts import _rows
-from salesops_kit.display.charts._rows import LINE_POINTS, MARGIN_POINTS, SMALL_POINTS, WIDTH_POINTS
+from salesops_kit.display.charts import _words
+from salesops_kit.display.charts._words import LINE_POINTS, MARGIN_POINTS, SMALL_POINTS, WIDTH_POINTS
 from salesops_kit.display.palette import INK, MUTED, RULE
 
 PLOT_POINTS = 190.0
@@ -19,7 +19,8 @@ _PAD = 8.0
 
 
 def limits(*values: np.ndarray, zero: bool = True) -> tuple[float, float]:
-    """Limits that hold every finite value with a little room, and zero where asked; 0 to 1 for none."""
+    """Limits that hold every finite value with a little room, and zero where asked; 0 to 1 for
+    none, and for zeros."""
     every = np.concatenate([np.asarray(each, dtype=float).ravel() for each in values])
     finite = every[np.isfinite(every)]
     if not finite.size:
@@ -27,6 +28,8 @@ def limits(*values: np.ndarray, zero: bool = True) -> tuple[float, float]:
     low, high = float(finite.min()), float(finite.max())
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
+    if low == high == 0:
+        return 0.0, 1.0
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
     return (low if zero and low == 0 else low - room), (high if zero and high == 0 else high + room)
 
@@ -52,9 +55,9 @@ def plane(
         for tick in MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(*y_limits)
         if y_limits[0] <= tick <= y_limits[1]
     ]
-    left = max([_rows.text_points(y_show(tick)) for tick in ticks] + [least_left, 12.0]) + _PAD + 4
-    right = max([_rows.text_points(text) for text in ends] + [_LEAST_RIGHT - _PAD]) + _PAD + 4
-    told = _rows.wrap(x_label) if x_label else []
+    left = max([_words.text_points(y_show(tick)) for tick in ticks] + [least_left, 12.0]) + _PAD + 4
+    right = max([_words.text_points(text) for text in ends] + [_LEAST_RIGHT - _PAD]) + _PAD + 4
+    told = _words.wrap(x_label) if x_label else []
     bottom = SMALL_POINTS + 17 + (rows_below + len(told)) * LINE_POINTS + MARGIN_POINTS
     top = (bool(y_label) + strip_above) * LINE_POINTS + 10
     total = top + height + bottom
@@ -93,8 +96,8 @@ def width_points(axes: Axes) -> float:
 def category_ticks(axes: Axes, labels: Sequence[str]) -> None:
     """Names under the positions 0, 1, ...: every one where there is room, else every second, third, ...
     counted from the last, which is always named."""
-    shown = [_rows.shorten(label, 7.0) for label in labels]
-    room = max((_rows.text_points(label) for label in shown), default=0.0) + 8
+    shown = [_words.shorten(label, 7.0) for label in labels]
+    room = max((_words.text_points(label) for label in shown), default=0.0) + 8
     low, high = axes.get_xlim()
     apart = width_points(axes) / max(high - low, 1e-9)
     step = max(int(np.ceil(room / apart)), 1)

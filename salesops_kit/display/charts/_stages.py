@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _rows
+from salesops_kit.display.charts import _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, INK, SOFT
 from salesops_kit.language import _
 
@@ -33,7 +33,7 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
     has_reference = np.isfinite(reference)
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(formats.text(stage)) for stage in rows["stage"]],
+            [_words.fit(formats.text(stage)) for stage in rows["stage"]],
             values=shown,
             row_points=34.0,
             top_points=24.0 if has_reference.any() else 8.0,
@@ -85,7 +85,7 @@ def stage_times(frame: pd.DataFrame) -> Figure:
     end = (float(np.nanmax(every)) * 1.04 if np.isfinite(every).any() else 0.0) or 1.0
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(formats.text(stage)) for stage in frame["stage"]],
+            [_words.fit(formats.text(stage)) for stage in frame["stage"]],
             values=shown,
             row_points=36.0,
             top_points=22.0,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _plane, _rows
+from salesops_kit.display.charts import _notation, _plane, _rows, _words
 from salesops_kit.display.palette import MUTED
 from salesops_kit.language import _
 
@@ -32,7 +32,7 @@ def survival(frame: pd.DataFrame, *, axis_label: str = "") -> Figure:
     }
     if len(groups) > MOST_CURVES:
         raise ValueError(f"expected at most {MOST_CURVES} groups to draw, got {len(groups)}")
-    names = [_rows.shorten(formats.text(name), _NAME_EM) for name in groups]
+    names = [_words.shorten(formats.text(name), _NAME_EM) for name in groups]
     longest = float(_rows.floats(known, "days").max()) or 1.0
     with _rows.chart_style():
         figure, axes = _plane.plane(
@@ -40,7 +40,7 @@ def survival(frame: pd.DataFrame, *, axis_label: str = "") -> Figure:
             (0.0, 1.02),
             y_show=formats.percent,
             ends=names,
-            least_left=max(_rows.text_points(name) for name in names) + 14,
+            least_left=max(_words.text_points(name) for name in names) + 14,
             rows_below=len(groups) + 1,
             x_label=axis_label or _("days"),
         )
@@ -73,16 +73,16 @@ def _numbers_at_risk(axes: Axes, ticks: list[float], names: list[str], groups: l
             textcoords="offset points",
             ha=ha,
             va="top",
-            fontsize=_rows.SMALL_POINTS,
+            fontsize=_words.SMALL_POINTS,
             color=colour,
             annotation_clip=False,
         )
 
-    top = _rows.SMALL_POINTS + 12
+    top = _words.SMALL_POINTS + 12
     write(0, top, _("still observed:"), MUTED, ha="left", in_data=False)
     for row, (name, group) in enumerate(zip(names, groups, strict=True), start=1):
         colour = _notation.GROUPS[row - 1][0]
-        line = top + row * _rows.LINE_POINTS
+        line = top + row * _words.LINE_POINTS
         write(0, line, name, colour, ha="right", in_data=False)
         days, at_risk = _rows.floats(group, "days"), _rows.floats(group, "at_risk")
         for tick in ticks:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
 from salesops_kit.display import formats
-from salesops_kit.display.charts import _notation, _plane, _rows
-from salesops_kit.display.palette import ACCENT, GROUND, RULE
+from salesops_kit.display.charts import _notation, _plane, _rows, _words
+from salesops_kit.display.palette import ACCENT, GROUND, MUTED, RULE
 from salesops_kit.language import _, ngettext
 
 MOST_PANELS = 40
@@ -53,7 +53,7 @@ def trends(
         scale = f"{scale}; {more.format(n=formats.count(hidden))}"
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_rows.fit(formats.text(name)) for name in rows],
+            [_words.fit(formats.text(name)) for name in rows],
             values=[show(amount) for amount in last],
             row_points=46.0 if len(rows) <= 12 else 36.0,
             axis_label=scale,
@@ -75,7 +75,7 @@ def trends(
                     x[known[-1:]], y[known[-1:]], "o", color=ACCENT, markersize=6, markeredgecolor=GROUND,
                     transform=onto, zorder=4,
                 )  # fmt: skip
-        axes.tick_params(axis="x", length=0, labelsize=_rows.SMALL_POINTS, labelcolor=_rows.MUTED, pad=5)
+        axes.tick_params(axis="x", length=0, labelsize=_words.SMALL_POINTS, labelcolor=MUTED, pad=5)
         _plane.category_ticks(axes, [formats.text(each) for each in periods])
         axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 
 from salesops_kit.display import charts, formats
 from salesops_kit.display.charts._bridge import step_labels
-from salesops_kit.display.narrative import Exhibit, no_evidence
+from salesops_kit.display.narrative import Exhibit, no_evidence, p_text
 from salesops_kit.language import _, ngettext
 
 LEAST_SHARE = 0.01
@@ -232,11 +232,11 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
     scale = _("{reps} on {deals}").format(reps=who, deals=deals.format(n=formats.count(closed["n"].sum())))
     if test.get("evidence"):
         low, high = closed["rate"].min(), closed["rate"].max()
-        message = _("Reps win at different rates, from {low} to {high} ({scale}, p = {p}).").format(
+        message = _("Reps win at different rates, from {low} to {high} ({scale}, {p}).").format(
             low=formats.percent(low),
             high=formats.percent(high),
             scale=scale,
-            p=formats.number(test["p_value"], 3),
+            p=p_text(test["p_value"], 3),
         )
     elif len(closed) < 2:
         message = _("One rep closed deals, so there is nothing to compare ({scale}).").format(scale=scale)

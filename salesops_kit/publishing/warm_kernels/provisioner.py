@@ -12,12 +12,15 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
 from salesops_kit.publishing.warm_kernels import wire
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, OFF, WarmKernels, can_fork
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 START_SECONDS = 60.0
 # Read by Python before the first line of a program, and so by the server, not by its kernels.
@@ -150,12 +153,12 @@ class WarmProvisioner(LocalProvisioner):
         except BaseException:
             channel.close()
             raise
-        self.process = WarmProcess(channel, answer["pid"])
+        self.process = cast("Popen[Any]", WarmProcess(channel, answer["pid"]))
         self.pid = self.pgid = answer["pid"]
         self.cwd = order["folder"]
         self.is_warm = True
         self.connection_info = {**answer["connection"], "key": answer["connection"]["key"].encode("ascii")}
-        return self.connection_info
+        return dict(self.connection_info)
 
     async def cleanup(self, restart: bool = False) -> None:
         """Remove what a killed kernel may have left; for a restart its folder is needed."""

@@ -1,0 +1,284 @@
+"""Batches of reports, the kit against the stock tools, in one run on one machine: a table of ratios.
+
+The stock tools are measured on fewer reports (`--stock`) and taken to cost the same for each. The
+stock loop is given what favours it: two reports at a time, as the kit runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+
+from salesops_kit.preparation import Preparation
+from salesops_kit.project import TEMPLATES, project_root
+from salesops_kit.publishing import ledger
+from salesops_kit.publishing.plan_file import parse_plan
+from salesops_kit.publishing.run import run
+from salesops_kit.publishing.templates import Template, discover
+
+AT_A_TIME = 2
+QUARTER = "2027-Q3"
+PARAMETERS = """\
+team: str = "company"    # Team, or company for all | one of: teams
+quarter: str = "2027-Q3" # Fiscal quarter | one of: quarters
+data: str = "sample"     # Dataset | format: dataset"""
+SMALL = (
+    "import json, os\nimport numpy as np\nimport pandas as pd\n"
+    "rng = np.random.default_rng(7)\n"
+    "deals = pd.DataFrame({'size': rng.lognormal(3, 1, 2_000), 'days': rng.gamma(2, 20, 2_000)})\n"
+    "deals['won'] = rng.random(2_000) < 1 / (1 + deals['days'] / 40)",
+    "import seaborn as sns\naxes = sns.histplot(deals, x='days', hue='won', multiple='stack')",
+    "from sklearn.linear_model import LogisticRegression\n"
+    "model = LogisticRegression().fit(deals[['size', 'days']], deals['won'])\nmodel.coef_.round(4)",
+    "deals.groupby(pd.cut(deals['days'], 5), observed=True)['won'].mean()",
+    "from IPython.display import display\n"
+    "path = os.environ.get('SALESOPS_CONTEXT')\n"
+    "sentinel = json.load(open(path))['sentinel'] if path else ''\n"
+    "display({'text/plain': sentinel,\n"
+    "    'application/vnd.salesops.sentinel.v1+json': {'sentinel': sentinel}}, raw=True)",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way to make a batch: seconds and CPU seconds for each report, and how many were made."""
+
+    name: str
+    reports: int
+    seconds: float
+    cpu: float
+
+
+def small_template(folder: Path) -> Template:
+    """The reference notebook: one frame, one seaborn chart, one scikit-learn fit."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook.metadata["salesops"] = {
+        "title": "Small", "description": "A reference", "audience": "leaders", "tables": [],
+    }  # fmt: skip
+    parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    cells = [nbformat.v4.new_code_cell(source) for source in SMALL]
+    notebook.cells = [nbformat.v4.new_markdown_cell("# How long do deals take?"), parameters, *cells]
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, folder / "small.ipynb")
+    return discover(folder)["small"]
+
+
+def grid(preparation: Preparation, teams: int, quarters: int) -> tuple[list[str], list[str]]:
+    """The first teams and the newest quarters of the sample."""
+    names = preparation.names()
+    return names["teams"][:teams], names["quarters"][-quarters:]
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def measure(name: str, reports: int, work: Callable[[], object]) -> Measured:
+    """Time some work that makes so many reports."""
+    cpu, began = _cpu(), time.perf_counter()
+    work()
+    return Measured(name, reports, (time.perf_counter() - began) / reports, (_cpu() - cpu) / reports)
+
+
+def _call(*arguments: str) -> None:
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("JUPYTER_DEFAULT")}
+    subprocess.run(
+        [sys.executable, "-m", *arguments], check=True, env=environment, cwd=project_root(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def stock_cli(template: Template, jobs: list[tuple[str, str]], folder: Path) -> None:
+    """The papermill CLI, then the nbconvert CLI, two reports at a time."""
+
+    def one(number: int) -> None:
+        team, quarter = jobs[number]
+        made = folder / f"cli{number}.ipynb"
+        _call(
+            "papermill", str(template.path), str(made), "-r", "team", team, "-r", "quarter", quarter,
+            "--no-progress-bar",
+        )  # fmt: skip
+        _call("nbconvert", "--to", "html", "--no-input", str(made))
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(one, range(len(jobs))))
+
+
+STOCK_API = """
+import json, sys, papermill, nbconvert, pathlib
+template, folder, jobs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+for number, (team, quarter) in jobs:
+    made = f"{folder}/api{number}.ipynb"
+    papermill.execute_notebook(template, made, {"team": team, "quarter": quarter}, progress_bar=False)
+    page, _ = nbconvert.HTMLExporter(exclude_input=True).from_filename(made)
+    pathlib.Path(made).with_suffix(".html").write_text(page)
+"""
+
+
+def stock_api(template: Template, jobs: list[tuple[str, str]], folder: Path) -> None:
+    """Papermill's and nbconvert's Python API, in two processes that import once."""
+    numbered = list(enumerate(jobs))
+
+    def share(first: int) -> None:
+        part = json.dumps(numbered[first::AT_A_TIME])
+        subprocess.run(
+            [sys.executable, "-c", STOCK_API, str(template.path), str(folder), part],
+            check=True, cwd=project_root(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(share, range(AT_A_TIME)))
+
+
+class Memory:
+    """The largest private and shared (proportional) memory of any kernel and of any worker, sampled."""
+
+    def __init__(self) -> None:
+        self.kernel = self.worker = self.server = 0.0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._is_over.wait(0.5):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    info = process.memory_full_info()
+                    size = getattr(info, "pss", info.uss) / 1e6
+                    words = " ".join(process.cmdline())
+                    parent = process.parent()
+                    above = " ".join(parent.cmdline()) if parent else ""
+                    is_kernel = "warm_kernels.server" in above
+                except psutil.Error:
+                    continue
+                if is_kernel:
+                    self.kernel = max(self.kernel, size)
+                elif "warm_kernels.server" in words:
+                    self.server = max(self.server, size)
+                elif "forkserver" in words:
+                    self.worker = max(self.worker, size)
+
+
+def publish(plan: str, templates: str, reports: str) -> None:
+    """Run a plan in this process; every report has to be published or unchanged."""
+    loaded = parse_plan(plan)
+    result = run(
+        loaded, Preparation(loaded.plan.data), reports_root=Path(reports), templates=discover(Path(templates))
+    )
+    assert result.exit_code == 0, [entry.manifest.error for entry in result.failures]
+
+
+def kit(template: Template, teams: list[str], quarters: list[str], reports: Path) -> Callable[[], None]:
+    """The kit's own batch in a new process: pages, checks, workbooks and catalog included."""
+    plan = {"data": "sample", "reports": [template.path.stem], "teams": teams, "quarters": quarters}
+    code = "import sys; from tests.bench_batch import publish; publish(*sys.argv[1:])"
+    arguments = [json.dumps({**plan, "jobs": AT_A_TIME}), str(template.path.parent), str(reports)]
+
+    def work() -> None:
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=project_root())
+
+    return work
+
+
+def overhead(reports: Path) -> float:
+    """The median over reports of what a worker spent besides the cells: start, rendering, writing."""
+    spent = [entry.manifest.timings for entry in ledger.read_ledger(reports)[0].entries()]
+    return statistics.median(one.start + one.render + one.publish for one in spent if one.cells)
+
+
+def compare(
+    name: str,
+    template: Template,
+    preparation: Preparation,
+    folder: Path,
+    stock: int,
+    say: Callable[[str], None],
+) -> None:
+    """40 reports by the kit, some by the stock tools, and the unchanged 40 again."""
+    teams, quarters = grid(preparation, 8, 5)
+    jobs = [(team, quarter) for quarter in quarters for team in teams]
+    folder.mkdir()
+    with Memory() as memory:
+        work = kit(template, teams, quarters, folder / "reports")
+        ours = measure("kit", len(jobs), work)
+    again = measure("kit, the same again", 1, work)
+    rows = [
+        ours,
+        measure("papermill + nbconvert, API", stock, lambda: stock_api(template, jobs[:stock], folder)),
+        measure("papermill + nbconvert, CLI", stock, lambda: stock_cli(template, jobs[:stock], folder)),
+    ]
+    say(f"\n{name}: {AT_A_TIME} at a time, {len(jobs)} reports by the kit, {stock} by the stock tools")
+    say(f"{'':<30}{'s/report':>9}{'CPU s':>8}{'ratio':>8}{'CPU ratio':>11}")
+    for row in rows:
+        ratios = f"{row.seconds / ours.seconds:>8.1f}{row.cpu / ours.cpu:>11.1f}"
+        say(f"{row.name:<30}{row.seconds:>9.2f}{row.cpu:>8.2f}{ratios}")
+    say(f"overhead over the cells' time, median: {overhead(folder / 'reports'):.2f} s a report")
+    sizes = (
+        f"kernel {memory.kernel:.0f} MB, worker {memory.worker:.0f} MB, server {memory.server:.0f} MB"
+    )
+    say(f"largest process, proportional memory: {sizes}")
+    say(f"the same {len(jobs)} reports again, unchanged: {again.seconds:.1f} s, {again.cpu:.1f} s of CPU")
+
+
+def growth(
+    template: Template, preparation: Preparation, folder: Path, largest: int, say: Callable[[str], None]
+) -> None:
+    """How the time of a batch grows with its reports."""
+    say("\nGrowth, small notebook")
+    for teams, quarters in ((1, 1), (5, 2), (8, 5), (8, 25)):
+        names = grid(preparation, teams, quarters)
+        count = len(names[0]) * len(names[1])
+        if count > largest:
+            break
+        made = measure("kit", count, kit(template, *names, folder / f"reports{count}"))
+        each = f"{made.seconds:>7.2f} s and {made.cpu:>6.2f} s of CPU a report"
+        say(f"{count:>5} reports {made.seconds * count:>8.1f} s {each}")
+
+
+def main(say: Callable[[str], None] = print, *, stock: int = 6, largest: int = 200) -> None:
+    """Measure and say it."""
+    folder = Path(tempfile.mkdtemp(prefix="salesops-bench-"))
+    preparation = Preparation("sample")
+    try:
+        small = small_template(folder / "templates")
+        funnel = discover(project_root() / TEMPLATES)["funnel"]
+        say(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
+        compare("small notebook (pandas, seaborn, one fit)", small, preparation, folder / "small", stock, say)
+        compare("funnel on the sample", funnel, preparation, folder / "funnel", stock, say)
+        growth(small, preparation, folder, largest, say)
+        say(f"load {os.getloadavg()[0]:.1f} at the end")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stock", type=int, default=6, help="Reports that the stock tools make.")
+    parser.add_argument("--largest", type=int, default=200, help="The largest batch.")
+    options = parser.parse_args()
+    main(stock=options.stock, largest=options.largest)
