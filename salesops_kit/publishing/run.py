@@ -132,6 +132,7 @@ def run(
                 batch.run(jobs or loaded.plan.jobs, make_executor)
         finally:
             shutil.rmtree(reports_root / STAGING, ignore_errors=True)
+        notes += batch.notes()
         record = batch.close(now())
         write_catalogs(reports_root, ledger.read_ledger(reports_root)[0], locale=loaded.plan.locale)
     return RunResult(record.run, tuple(record.jobs), rows, tuple(notes), batch.is_stopped)
@@ -242,6 +243,13 @@ class _Batch:
                     self._settle(todo[index])
         finally:
             self.progress.stop()
+
+    def notes(self) -> list[Problem]:
+        """What made the run slower than it might have been."""
+        done = [task.outcome for task in self.tasks if task.outcome]
+        spawned = sum(outcome.status == ledger.GOOD and not outcome.is_warm for outcome in done)
+        text = f"{spawned} of {len(done)} reports had no warm kernel and started one of their own, which is slower"
+        return [Problem(text)] if spawned else []
 
     def _guess(self, task: _Task) -> float:
         """How many seconds a report will take: as last time, else as the same report of other scopes did;

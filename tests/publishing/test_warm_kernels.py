@@ -239,6 +239,7 @@ def test_a_server_that_dies_costs_no_report(
     assert [e.manifest.status for e in result.entries] == ["success"] * 5, [
         e.manifest.error for e in result.entries
     ]
+    assert any("no warm kernel" in str(note) for note in result.notes)
     assert "server of warm kernels ended with status -9" in caplog.text
     assert list((tmp_path / "tmp").iterdir()) == []
 
