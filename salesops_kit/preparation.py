@@ -17,7 +17,8 @@ from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import write_slice
 from salesops_kit.data.snapshot import Snapshot
-from salesops_kit.registry import find_table
+from salesops_kit.periods import Period
+from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 from salesops_kit.settings import COMPANY, Settings
 
 
@@ -28,6 +29,7 @@ class Preparation:
         self.opened: Snapshot = open_snapshot(data)
         self.rows: Rows = open_rows(self.opened)
         self._references: dict[tuple[str, str], dict[str, Any]] = {}
+        self._periods: dict[str, Period | None] = {}
         self._slices: dict[tuple[Path, str], Path] = {}
 
     @property
@@ -63,22 +65,33 @@ class Preparation:
 
     def period_text(self, params: Mapping[str, Any]) -> str:
         """The period of a job as readers see it, its last day included."""
-        period = resolve_quarter(self.rows, str(params.get("quarter", "")))
+        period = self._period(params)
         return f"{period.label}, {period.start} to {period.last_day}" if period else "all history"
+
+    def _period(self, params: Mapping[str, Any]) -> Period | None:
+        quarter = str(params.get("quarter", ""))
+        if quarter not in self._periods:
+            self._periods[quarter] = resolve_quarter(self.rows, quarter)
+        return self._periods[quarter]
 
     def effective_as_of(self, params: Mapping[str, Any]) -> str:
         """The cut-off date of a job, also when its parameter is empty."""
         return self._as_of(params).isoformat()
 
     def _as_of(self, params: Mapping[str, Any]) -> dt.date:
-        period = resolve_quarter(self.rows, str(params.get("quarter", "")))
+        period = self._period(params)
         return resolve_as_of(self.rows, str(params.get("as_of", "")), period)
 
     def key_parts(self, report_tables: list[str], params: Mapping[str, Any]) -> dict[str, str]:
-        """Digests of the tables that a report's analyses read, of settings and references."""
-        read = {STATES, EXCLUSIONS, "stages", "fx_rates"}
-        for name in report_tables:
-            spec = find_table(name)
+        """Digests of the tables that a report's analyses and the company's figures read, of settings, and
+        the cut-off.
+
+        The company's figures follow from these, so that they need not be computed for a report that is
+        skipped.
+        """
+        read = {STATES, EXCLUSIONS, "stages", "fx_rates", "teams", "team_memberships"}
+        specs: list[TableSpec | ReferenceSpec] = [find_table(name) for name in report_tables]
+        for spec in (*specs, *references().values()):
             read |= {*spec.tables, *spec.optional_tables}
         digests = {
             name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables
@@ -86,7 +99,7 @@ class Preparation:
         return {
             **{f"table:{name}": digest for name, digest in digests.items()},
             "settings": _digest(self.settings.model_dump(mode="json")),
-            "reference": _digest(self._reference(params)),
+            "as_of": self.effective_as_of(params),
             "observed_until": self.opened.observed_until.isoformat(),
         }
 
@@ -96,7 +109,7 @@ class Preparation:
         quarter = str(params.get("quarter", ""))
         key = (quarter, as_of.isoformat())
         if key not in self._references:
-            period = resolve_quarter(self.rows, quarter)
+            period = self._period(params)
             self._references[key] = Calculator(self.rows, as_of, period).references()
         members = self.tree.members(str(params.get("team", COMPANY)))
         return reference_for(self._references[key], len(members) if members else 0)

@@ -238,9 +238,7 @@ def compare(
         ratios = f"{row.seconds / ours.seconds:>8.1f}{row.cpu / ours.cpu:>11.1f}"
         say(f"{row.name:<30}{row.seconds:>9.2f}{row.cpu:>8.2f}{ratios}")
     say(f"overhead over the cells' time, median: {overhead(folder / 'reports'):.2f} s a report")
-    sizes = (
-        f"kernel {memory.kernel:.0f} MB, worker {memory.worker:.0f} MB, server {memory.server:.0f} MB"
-    )
+    sizes = f"kernel {memory.kernel:.0f} MB, worker {memory.worker:.0f} MB, server {memory.server:.0f} MB"
     say(f"largest process, proportional memory: {sizes}")
     say(f"the same {len(jobs)} reports again, unchanged: {again.seconds:.1f} s, {again.cpu:.1f} s of CPU")
 
@@ -264,9 +262,17 @@ def main(say: Callable[[str], None] = print, *, stock: int = 6, largest: int = 2
     """Measure and say it."""
     folder = Path(tempfile.mkdtemp(prefix="salesops-bench-"))
     preparation = Preparation("sample")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Else every import of every tool would be compiled anew, which no installation does.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     try:
         small = small_template(folder / "templates")
         funnel = discover(project_root() / TEMPLATES)["funnel"]
+        (folder / "first").mkdir()
+        first = [("company", QUARTER)] * AT_A_TIME
+        kit(small, *grid(preparation, 2, 1), folder / "first" / "reports")()
+        for tool in (stock_api, stock_cli):
+            tool(small, first, folder / "first")
         say(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
         compare("small notebook (pandas, seaborn, one fit)", small, preparation, folder / "small", stock, say)
         compare("funnel on the sample", funnel, preparation, folder / "funnel", stock, say)

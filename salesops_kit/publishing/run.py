@@ -248,7 +248,7 @@ class _Batch:
         """What made the run slower than it might have been."""
         done = [task.outcome for task in self.tasks if task.outcome]
         spawned = sum(outcome.status == ledger.GOOD and not outcome.is_warm for outcome in done)
-        text = f"{spawned} of {len(done)} reports had no warm kernel and started one of their own, which is slower"
+        text = f"{spawned} of {len(done)} reports had no warm kernel and spawned one, which is slower"
         return [Problem(text)] if spawned else []
 
     def _guess(self, task: _Task) -> float:
