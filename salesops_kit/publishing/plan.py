@@ -168,6 +168,15 @@ def _placed(problem: Problem, loaded: LoadedPlan, report: str) -> Problem:
     return replace(problem, row=loaded.line(*(own if "/".join(own) in loaded.lines else key)))
 
 
+def unplanned(jobs: Sequence[Job], leaf_teams: Sequence[str]) -> list[Problem]:
+    """A note on the teams for which a plan of some teams runs nothing; none where it names no team."""
+    named = {job.scope for job in jobs if "team" in job.params}
+    missing = [team for team in leaf_teams if team not in named]
+    if not named & set(leaf_teams) or not missing:
+        return []
+    return [Problem("teams that the plan does not name get no report", got=", ".join(missing))]
+
+
 def matrix(jobs: Sequence[Job]) -> list[dict[str, object]]:
     """The jobs as rows: report, scope, quarter, page and the whole set of parameters."""
     return [

@@ -24,7 +24,7 @@ from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.manifest import Failure, Gate, Manifest
 from salesops_kit.publishing.page_check import link_prefix
 from salesops_kit.publishing.paths import STAGING, check_inside, relative_link
-from salesops_kit.publishing.plan import Job, expand, matrix
+from salesops_kit.publishing.plan import Job, expand, matrix, unplanned
 from salesops_kit.publishing.plan_file import LoadedPlan
 from salesops_kit.publishing.pool import ExecutorFactory, Pool, local_processes
 from salesops_kit.publishing.preparer import Preparer
@@ -115,7 +115,7 @@ def run(
     if dry_run:
         return RunResult(rows=rows)
     with hold_lock(reports_root):
-        notes = ledger.recover(reports_root)
+        notes = [*ledger.recover(reports_root), *unplanned(planned, leaf_teams)]
         batch = _Batch(
             root=reports_root,
             preparer=preparer,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from salesops_kit.errors import InputError
-from salesops_kit.publishing.plan import expand, matrix
+from salesops_kit.publishing.plan import expand, matrix, unplanned
 from salesops_kit.publishing.plan_file import load_plan, parse_plan
 from salesops_kit.publishing.templates import Template
 from tests.publishing.kit import TinyPreparer, templates_in, write_template
@@ -196,3 +196,16 @@ def test_hostile_names_are_refused_or_literal_and_stay_inside(templates: dict[st
 def test_hostile_parameter_names_are_refused(templates: dict[str, Template], name: str) -> None:
     with pytest.raises(InputError, match="unknown parameter"):
         rows(PLAN, templates, (name, "1"))
+
+
+def test_teams_that_a_plan_leaves_out_are_noted(templates: dict[str, Template]) -> None:
+    preparer = TinyPreparer(leaf_teams=("EMEA", "NO", "007"))
+
+    def notes(teams: str) -> list[str]:
+        loaded = parse_plan(PLAN.replace("teams: all", f"teams: {teams}"), file="plan.yml")
+        jobs = expand(loaded, templates, names=preparer.names(), leaf_teams=preparer.leaf_teams())
+        return [str(note.got) for note in unplanned(jobs, preparer.leaf_teams())]
+
+    assert notes("[company, EMEA]") == ["NO, 007"]
+    assert notes("all") == []
+    assert notes("company") == []
