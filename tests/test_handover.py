@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from salesops_kit.compute import Calculator
-from salesops_kit.data import scope
+from salesops_kit.data import scope, snapshot
 from salesops_kit.data.dataset import Rows, import_export, open_rows, open_snapshot, team_tree
 
 SETTINGS = """\
@@ -97,3 +97,15 @@ def test_an_import_replaces_another_whole(tmp_path: Path) -> None:
     again = open_rows(open_snapshot(str(tmp_path / "canonical")))
     assert again.digest == first.digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canonical", "raw"]
+
+
+def test_states_derived_in_batches_are_those_derived_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = company(tmp_path, *handed_over(9, 7))
+    once = rows.table("opportunity_states").to_pyarrow()
+    monkeypatch.setattr(snapshot, "BATCH_ROWS", 5)
+    import_export([tmp_path / "raw"], "", tmp_path / "batches")
+    batches = open_rows(open_snapshot(str(tmp_path / "batches"))).table("opportunity_states").to_pyarrow()
+    assert once.num_rows == 9 * 3 + 7
+    assert batches.equals(once)

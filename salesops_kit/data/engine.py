@@ -8,7 +8,7 @@ import duckdb
 import ibis
 import pandas as pd
 
-MEMORY_LIMIT = "1800MB"
+MEMORY_LIMIT = "2600MB"
 
 
 def connect(scratch: Path, zone: str = "UTC") -> duckdb.DuckDBPyConnection:

@@ -33,7 +33,7 @@ from salesops_kit.settings import Settings, parse_settings
 
 SCHEMA = 1
 SNAPSHOT_FILE = "snapshot.json"
-BATCH_ROWS = 1_500_000
+BATCH_ROWS = 12_000_000
 
 
 @dataclass(frozen=True)
