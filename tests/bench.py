@@ -40,7 +40,7 @@ def measure(step: str, size: int, *arguments: str) -> Measured:
     """Run one command line of the kit and measure it; a failure ends the benchmark."""
     command = [sys.executable, "-m", "salesops_kit", *arguments]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _pid, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     if status:
