@@ -390,7 +390,7 @@ class _Batch:
             ledger.write_record(self.root, self.record)
         made = entry.manifest
         spent = made.timings
-        detail = f"cell {made.error.cell}: {made.error.message}" if made.error else ""
+        detail = f"cell {made.error.cell}: {made.error.message}" if made.error else made.reason
         seconds = spent.start + spent.cells + spent.render + spent.publish
         self.progress.report(task.job.name, made.status, detail, seconds)
 
