@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
-from salesops_kit import __version__
+from salesops_kit import __version__, terminal
+from salesops_kit.arguments import given, join_pairs
 from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, SalesOpsError
+from salesops_kit.starting import commands
+from salesops_kit.terminal import Format, LogLevel, log_from
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from salesops_kit.data.dataset import Rows
+    from salesops_kit.publishing.notify import Notify
 
 PUBLISHED, SOME_FAILED, BROKEN, REFUSED, LOCKED = 0, 1, 2, 3, 4
 TYPER_INTERRUPTED = 130  # What typer makes of a KeyboardInterrupt.
@@ -30,6 +31,8 @@ REPORTS = Path("reports")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    # Drawn boxes cut long option names short, and take twice as long to draw.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Reports for sales-operations teams: CRM data in, published HTML reports out.",
@@ -38,16 +41,37 @@ app = typer.Typer(
 )
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("-p", "--parameter", metavar="NAME VALUE", help="A parameter; repeat it for more."),
+    typer.Option(
+        "-p", "--parameter", "--parameters", metavar="NAME VALUE", help="A parameter; repeat it for more."
+    ),
+]
+ParameterFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-f", "--parameters-file", "--parameters_file", metavar="FILE", help="Parameters in a YAML file."
+    ),
+]
+ParameterTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-y", "--parameters-yaml", "--parameters_yaml", metavar="YAML", help="Parameters as YAML text."
+    ),
+]
+RunDate = Annotated[
+    str,
+    typer.Option(
+        "--run-date",
+        envvar="SALESOPS_RUN_DATE",
+        metavar="DATE",
+        help="The day that current, latest, previous and run-date refer to; default today.",
+    ),
 ]
 
 
-class Format(StrEnum):
-    """How a table is written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+LogLevels = Annotated[
+    LogLevel | None,
+    typer.Option("--log-level", case_sensitive=False, help="What is logged on standard error."),
+]
 
 
 def main() -> NoReturn:
@@ -87,40 +111,6 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def join_pairs(arguments: Sequence[str]) -> list[str]:
-    """``-p NAME VALUE`` as one argument each, so that values may begin with a dash.
-
-    >>> join_pairs(["show", "x", "-p", "team", "EMEA"])
-    ['show', 'x', '-p', 'team=EMEA']
-    """
-    joined: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        joined.append(word)
-        if word in ("-p", "--parameter"):
-            name = next(words, None)
-            value = next(words, None)
-            if name is None or value is None:
-                raise InputError(Problem("-p takes a name and a value", expected="-p NAME VALUE"))
-            joined.append(f"{name}={value}")
-    return joined
-
-
-def _pairs(parameters: Sequence[str] | None) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    problems: list[Problem] = []
-    for pair in parameters or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            problems.append(Problem(f"parameter {name!r} has no value", expected="-p NAME VALUE"))
-        if name in pairs:
-            problems.append(Problem(f"parameter {name!r} is given twice"))
-        pairs[name] = value
-    if problems:
-        raise InputError(problems)
-    return pairs
-
-
 def _fail(text: str, code: int) -> NoReturn:
     print(text, file=sys.stderr)
     sys.exit(code)
@@ -137,14 +127,19 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    log_level: LogLevels = None,
 ) -> None:
     """Reports for sales-operations teams: CRM data in, published HTML reports out."""
+    log_from(log_level)
 
 
 @app.command()
 def run(
     plan: Annotated[Path, typer.Argument(help="A plan, such as params/quarterly_review.yml.")],
     parameter: Parameters = None,
+    parameters_file: ParameterFiles = None,
+    parameters_yaml: ParameterTexts = None,
+    run_date: RunDate = "",
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, max=64, help="Reports at a time.")
     ] = None,
@@ -157,42 +152,73 @@ def run(
     reports: Annotated[
         Path | None, typer.Option("--reports", help="Where to publish; default reports/.")
     ] = None,
+    notify: Annotated[
+        Path | None,
+        typer.Option("--notify", metavar="FILE", help="Whom to tell of the end, instead of the plan's own."),
+    ] = None,
     progress_bar: Annotated[
         bool | None, typer.Option("--progress-bar/--no-progress-bar", help="Default: a bar on a terminal.")
     ] = None,
+    log_level: LogLevels = None,
 ) -> None:
     """Run a plan: every report of every team and quarter, published under reports/."""
     from salesops_kit.preparation import Preparation
     from salesops_kit.project import project_root
-    from salesops_kit.publishing import plan_file, progress
+    from salesops_kit.publishing import plan_file, progress, run_summary
+    from salesops_kit.publishing import run_date as run_dates
     from salesops_kit.publishing.run import run as run_plan
 
-    loaded = plan_file.load_plan(plan, tuple(_pairs(parameter).items()))
+    log_from(log_level)
     root = reports or project_root() / REPORTS
-    result = run_plan(
-        loaded,
-        Preparation(loaded.plan.data),
-        reports_root=root,
-        jobs=jobs,
-        only=only or (),
-        force=force,
-        failed_only=failed,
-        dry_run=dry_run,
-        progress=progress.Lines(sys.stderr) if progress_bar is False else progress.progress_for(),
-    )
-    if dry_run:
-        import pandas as pd
-
-        print(pd.DataFrame(result.rows).to_string(index=False))
-        raise typer.Exit(PUBLISHED)
+    told = plan_file.load_notify(notify) if notify else None
+    try:
+        chosen = given(parameter, parameters_file, parameters_yaml)
+        loaded = plan_file.load_plan(plan, tuple(chosen.values.items()), chosen.places)
+        told = told or loaded.plan.notify
+        day = run_dates.parse_run_date(run_date) if run_date else None
+        preparation = Preparation(loaded.plan.data)
+        notes: list[Problem] = []
+        if run_dates.uses_run_date(loaded):
+            until = dt.date.fromisoformat(preparation.snapshot["observed_until"])
+            known = run_dates.Known(preparation.settings.fiscal, preparation.names()["quarters"], until)
+            day = terminal.chosen_run_date(day, preparation.settings.zone)
+            loaded, notes = run_dates.resolve(loaded, day, known)
+        result = run_plan(
+            loaded,
+            preparation,
+            reports_root=root,
+            jobs=jobs,
+            only=only or (),
+            force=force,
+            failed_only=failed,
+            dry_run=dry_run,
+            progress=progress.Lines(sys.stderr) if progress_bar is False else progress.progress_for(),
+        )
+    except BaseException as error:
+        if told and not dry_run:
+            _tell(told, run_summary.summary_of_error(error, plan=plan.name))
+        raise
+    result = replace(result, notes=(*notes, *result.notes))
     for note in result.notes:
         print(note, file=sys.stderr)
-    counts: dict[str, int] = {}
-    for entry in result.entries:
-        counts[entry.manifest.status] = counts.get(entry.manifest.status, 0) + 1
-    print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-    print(f"Open {root / 'index.html'}")
+    if dry_run:
+        terminal.write_matrix(result, told)
+        raise typer.Exit(PUBLISHED)
+    facts = run_summary.summary(result, plan=loaded.file, root=root)
+    try:
+        print(", ".join(f"{count} {status}" for status, count in facts["counts"].items()))
+        print(f"Open {root / 'index.html'}", flush=True)
+    finally:
+        if told:
+            _tell(told, facts)
     raise typer.Exit(result.exit_code)
+
+
+def _tell(told: Notify, facts: dict[str, Any]) -> None:
+    from salesops_kit.publishing.notify import tell
+
+    for sentence in tell(told, facts):
+        print(sentence, file=sys.stderr)
 
 
 @app.command()
@@ -201,20 +227,34 @@ def show(
         str, typer.Argument(help="A table, such as funnel.win_rate; `salesops list` names them.")
     ],
     parameter: Parameters = None,
+    parameters_file: ParameterFiles = None,
+    parameters_yaml: ParameterTexts = None,
+    run_date: RunDate = "",
     format_: Annotated[Format, typer.Option("--format", help="JSON is an array of records.")] = Format.table,
+    log_level: LogLevels = None,
 ) -> None:
     """Show any table behind any report. -p data, team, quarter and as_of choose the rows."""
     from salesops_kit.compute import Calculator, reference_for, resolve_choice
     from salesops_kit.data import scope
     from salesops_kit.data.dataset import open_rows, open_snapshot
+    from salesops_kit.publishing import run_date as run_dates
     from salesops_kit.registry import find_table, parse_options
 
+    log_from(log_level)
     spec = find_table(table)
-    pairs = _pairs(parameter)
-    given = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
+    pairs = given(parameter, parameters_file, parameters_yaml).texts()
+    context = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
     typed = parse_options(spec, pairs)
-    whole = open_rows(open_snapshot(given.pop("data")))
-    chosen = resolve_choice(whole, **given)
+    day = run_dates.parse_run_date(run_date) if run_date else None
+    whole = open_rows(open_snapshot(context.pop("data")))
+    late: list[Problem] = []
+    if context["quarter"] in run_dates.QUARTERS or context["as_of"] == run_dates.RUN_DATE:
+        day = terminal.chosen_run_date(day, whole.settings.zone)
+        known = run_dates.Known(
+            whole.settings.fiscal, [q.label for q in whole.quarters()], whole.observed_until
+        )
+        context, late = run_dates.resolve_choice(context, day, known)
+    chosen = resolve_choice(whole, **context)
     members = chosen.members
     figures: dict[str, Any] = {}
     if "reference" in spec.context:
@@ -222,55 +262,19 @@ def show(
         figures = reference_for(company.references(spec.analysis), len(members or ()))
     rows = whole if members is None else scope.cut(whole, members)
     frame = Calculator(rows, chosen.as_of, chosen.period, figures).table(table, **typed)
-    _write(frame, format_)
-    for note in [*frame.attrs.get("notes", []), *rows.notes, *_set_aside(rows)]:
+    terminal.write_table(frame, format_)
+    for note in [*late, *frame.attrs.get("notes", []), *rows.notes, *terminal.set_aside(rows)]:
         print(f"Note: {note}", file=sys.stderr)
-
-
-def _set_aside(rows: Rows) -> list[str]:
-    """One sentence on the records that no number here counts; none when there is no such record."""
-    from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
-
-    table = rows.table(EXCLUSIONS)
-    aside = table.filter(table.action == SET_ASIDE).count().to_pyarrow().as_py()
-    return (
-        [f"{aside:,} records break the data's contract and are set aside; see salesops check."]
-        if aside
-        else []
-    )
-
-
-def _write(frame: pd.DataFrame, format_: Format) -> None:
-    if format_ is Format.csv:
-        from salesops_kit.publishing.spreadsheets import neutralised
-
-        safe = frame.map(lambda value: neutralised(value) if isinstance(value, str) else value)
-        print(safe.to_csv(index=False, lineterminator="\n"), end="")
-    elif format_ is Format.json:
-        from salesops_kit.compute import plain
-
-        records = [
-            {name: plain(value) for name, value in zip(frame.columns, row, strict=True)}
-            for row in frame.itertuples(index=False, name=None)
-        ]
-        print(json.dumps(records, ensure_ascii=False, indent=1, allow_nan=False))
-    else:
-        from salesops_kit.display.formats import visible
-
-        # Text from a CRM may hold escape codes, which a terminal would obey.
-        shown = frame.map(lambda value: visible(value) if isinstance(value, str) else value)
-        print(shown.to_string(index=False, na_rep="n/a"))
 
 
 @app.command("list")
 def list_() -> None:
     """List reports with their parameters, and tables with their options."""
-    from salesops_kit.project import TEMPLATES, project_root
-    from salesops_kit.publishing.templates import discover
+    from salesops_kit.publishing.templates import available
     from salesops_kit.registry import tables
 
     print("Reports (salesops run):")
-    for name, template in sorted(discover(project_root() / TEMPLATES).items()):
+    for name, template in sorted(available().items()):
         print(f"  {name}: {template.title}")
         for parameter in template.parameters.values():
             print(f"      {parameter.name}: {parameter.type} = {parameter.default!r}  {parameter.help}")
@@ -315,23 +319,39 @@ def check(data: Annotated[str, typer.Argument(help="A dataset's name or folder."
 @app.command("import")
 def import_(
     source: Annotated[list[Path], typer.Argument(help="The export: files or a folder.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder for the canonical tables.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The folder for the canonical tables.")] = None,
     mapping: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--mapping", help="A mapping file, or its name in params/mappings; none for canonical tables."
+            "--mapping",
+            help="salesforce, hubspot, a mapping file, or its name in params/mappings; none for canonical "
+            "tables. Of several each stands over those before it.",
         ),
-    ] = "",
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what would be read and how, and write nothing.")
+    ] = False,
 ) -> None:
     """Turn a CRM export into checked canonical tables."""
     from salesops_kit.data.dataset import import_export
+    from salesops_kit.data.preview import preview_import
 
-    made = import_export(source, mapping, out)
+    if preview:
+        found = preview_import(source, mapping or [])
+        print("\n".join(found.lines()))
+        raise typer.Exit(REFUSED if found.problems else PUBLISHED)
+    if out is None:
+        raise InputError(Problem("no folder for the tables", next_step="Give --out DIR, or --preview."))
+    made = import_export(source, mapping or [], out)
     for name, stored in made.tables.items():
         print(f"  {name}: {stored.rows:,} rows")
     for text in made.notes:
         print(f"Note: {text}")
     print(f"Wrote {out}. Look at it with: salesops check {out}")
+
+
+app.command()(commands.start)
+app.command()(commands.init)
 
 
 @app.command()
@@ -366,13 +386,20 @@ def verify(
     reports: Annotated[
         Path | None, typer.Argument(help="A folder of published reports; default reports/.")
     ] = None,
+    set_aside: Annotated[
+        bool,
+        typer.Option("--set-aside", help="Move changed reports of the past to .set-aside/."),
+    ] = False,
 ) -> None:
     """Check published files against their manifests."""
     from salesops_kit.project import project_root
     from salesops_kit.publishing.ledger import read_ledger
+    from salesops_kit.publishing.set_aside import set_aside as set_changed_aside
     from salesops_kit.publishing.verify import verify as verify_reports
 
     root = reports or project_root() / REPORTS
+    for place in set_changed_aside(root) if set_aside else ():
+        print(f"Set aside: {place}")
     problems = verify_reports(root)
     if not problems and not any(read_ledger(root)[0].entries()):
         raise InputError(Problem("no report was published here", file=str(root)))

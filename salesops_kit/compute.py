@@ -73,6 +73,7 @@ class Calculator:
             "as_of": self.as_of,
             "period": self.period,
             "settings": self.rows.settings,
+            "policy": self.rows.policy,
             "reference": (self.reference or {}).get(spec.name.partition(".")[0]),
         }
         return arguments | {name: context[name] for name in spec.context}
@@ -83,9 +84,7 @@ class Calculator:
         Analyses whose tables are missing are left out.
         """
         found = {}
-        for name, spec in references().items():
-            if analyses and name not in analyses:
-                continue
+        for name, spec in references(*analyses).items():
             try:
                 found[name] = spec.function(**self._arguments(spec))
             except NotAvailableError:

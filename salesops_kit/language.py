@@ -6,6 +6,7 @@ import gettext
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 
 DOMAIN = "salesops"
@@ -30,7 +31,12 @@ def use_locale(locale: str) -> Iterator[None]:
 
 
 def _translations() -> gettext.NullTranslations:
-    return gettext.translation(DOMAIN, _FOLDER, languages=[_locale.get()], fallback=True)
+    return _catalog(_FOLDER, _locale.get())
+
+
+@lru_cache
+def _catalog(folder: Path, locale: str) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, folder, languages=[locale], fallback=True)
 
 
 def _(message: str) -> str:

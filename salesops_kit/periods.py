@@ -61,6 +61,20 @@ class Period:
         return self.start <= day < self.end
 
 
+def prior_as_of(as_of: dt.date, period: Period, previous: Period) -> dt.date:
+    """The day that lies as far into, or after, the previous period as ``as_of`` does for this one.
+
+    >>> quarters = [Period(dt.date(2026, 1, 1), dt.date(2026, 4, 1), "2026-Q1"),
+    ...             Period(dt.date(2026, 4, 1), dt.date(2026, 7, 1), "2026-Q2")]
+    >>> [prior_as_of(dt.date(2026, m, d), quarters[1], quarters[0]).isoformat()
+    ...  for m, d in ((4, 1), (5, 15), (6, 30), (7, 3))]
+    ['2026-01-01', '2026-02-14', '2026-03-31', '2026-04-03']
+    """
+    if as_of >= period.last_day:
+        return previous.last_day + (as_of - period.last_day)
+    return min(previous.start + (as_of - period.start), previous.last_day)
+
+
 @dataclass(frozen=True)
 class FiscalCalendar:
     """Fiscal years, quarters, months and weeks.

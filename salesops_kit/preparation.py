@@ -5,21 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
-from salesops_kit.data import engine, scope
+from salesops_kit.data import engine, foreign, scope
 from salesops_kit.data.as_of import STATES
 from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import write_slice
 from salesops_kit.data.snapshot import Snapshot
+from salesops_kit.declarations import NOTED, reads
 from salesops_kit.periods import Period
-from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 from salesops_kit.settings import COMPANY, Settings
+
+# What every report reads, whatever its tables: who has what, what is set aside, what money is worth.
+ALWAYS_READ = (STATES, EXCLUSIONS, "stages", "fx_rates", "teams", "team_memberships")
 
 
 class Preparation:
@@ -28,9 +31,10 @@ class Preparation:
     def __init__(self, data: str) -> None:
         self.opened: Snapshot = open_snapshot(data)
         self.rows: Rows = open_rows(self.opened)
-        self._references: dict[tuple[str, str], dict[str, Any]] = {}
+        self._references: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._periods: dict[str, Period | None] = {}
-        self._slices: dict[tuple[Path, str], Path] = {}
+        self._cuts: dict[str, Rows] = {}
+        self._written: dict[tuple[Path, str], dict[str, Path]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -82,64 +86,88 @@ class Preparation:
         period = self._period(params)
         return resolve_as_of(self.rows, str(params.get("as_of", "")), period)
 
-    def key_parts(self, report_tables: list[str], params: Mapping[str, Any]) -> dict[str, str]:
+    def key_parts(self, report_tables: Sequence[str], params: Mapping[str, Any]) -> dict[str, str]:
         """Digests of the tables that a report's analyses and the company's figures read, of settings, and
         the cut-off.
 
         The company's figures follow from these, so that they need not be computed for a report that is
         skipped.
         """
-        read = {STATES, EXCLUSIONS, "stages", "fx_rates", "teams", "team_memberships"}
-        specs: list[TableSpec | ReferenceSpec] = [find_table(name) for name in report_tables]
-        for spec in (*specs, *references().values()):
-            read |= {*spec.tables, *spec.optional_tables}
+        read = {*ALWAYS_READ, *reads((*NOTED, *report_tables)).tables}
         digests = {
             name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables
         }
         return {
             **{f"table:{name}": digest for name, digest in digests.items()},
+            **{f"derived:{name}": digest for name, digest in sorted(self.rows.derived.items()) if name in read},
+            "policy": self.rows.policy.digest,
             "settings": _digest(self.settings.model_dump(mode="json")),
             "as_of": self.effective_as_of(params),
             "observed_until": self.opened.observed_until.isoformat(),
         }
 
-    def _reference(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _reference(self, params: Mapping[str, Any], analyses: Collection[str]) -> dict[str, Any]:
         """The company's figures for a job's period and cut-off, as its scope may see them."""
-        as_of = self._as_of(params)
-        quarter = str(params.get("quarter", ""))
-        key = (quarter, as_of.isoformat())
-        if key not in self._references:
-            period = self._period(params)
-            self._references[key] = Calculator(self.rows, as_of, period).references()
+        as_of, period = self._as_of(params), self._period(params)
+        figures: dict[str, Any] = {}
+        for analysis in sorted(analyses):
+            key = (analysis, str(params.get("quarter", "")), as_of.isoformat())
+            if key not in self._references:
+                self._references[key] = Calculator(self.rows, as_of, period).references(analysis)
+            figures |= self._references[key]
         members = self.tree.members(str(params.get("team", COMPANY)))
-        return reference_for(self._references[key], len(members) if members else 0)
+        return reference_for(figures, len(members) if members else 0)
 
-    def context(self, params: Mapping[str, Any], folder: Path, sentinel: str) -> Path:
-        """Write a job's slice (shared by the jobs of one scope) and its context file; returns the file."""
+    def context(
+        self, params: Mapping[str, Any], folder: Path, sentinel: str, *, report_tables: Sequence[str]
+    ) -> Path:
+        """Write a job's slice and its context file; returns the file.
+
+        The slice holds what the report's tables read, as the report's key does: a table that it does not
+        declare it cannot read. What another job of the scope has cut already is shared.
+        """
         team = str(params.get("team", COMPANY))
+        folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
+        read = reads((*NOTED, *report_tables))
+        target = folder / "slice"
+        self._write_slice(team, target, {*ALWAYS_READ, *read.tables})
         values = {
-            "slice": str(self._slice(team, folder)),
+            "slice": str(target),
             "sentinel": sentinel,
             "params": dict(params),
-            "reference": self._reference(params),
+            "tables": list(report_tables),
+            "reference": self._reference(params, read.analyses),
             "snapshot": {"seq": self.opened.seq, "digest": self.opened.digest},
         }
         file = folder / "context.json"
         file.write_text(json.dumps(values, ensure_ascii=False, default=str), encoding="utf-8")
         return file
 
-    def _slice(self, team: str, folder: Path) -> Path:
-        shared = (folder.parent, team)
-        if shared not in self._slices:
-            members = self.tree.members(team)
-            target = folder / "slice"
-            if members is None:
-                write_slice(self.rows, target, paths=self.opened.paths)
-            else:
-                write_slice(scope.cut(self.rows, members), target)
-            self._slices[shared] = target
-        return self._slices[shared]
+    def _write_slice(self, team: str, target: Path, names: Collection[str]) -> None:
+        members = self.tree.members(team)
+        if members is None:
+            stored = {n: path for n, path in self.opened.paths.items() if n not in self.rows.derived}
+            write_slice(self.rows, target, names=names, paths=stored)
+            return
+        if team not in self._cuts:
+            self._cuts[team] = scope.cut(self.rows, members)
+        written = self._written.setdefault((target.parent.parent, team), {})
+        written |= write_slice(self._cuts[team], target, names=names, paths=written)
+
+    @cached_property
+    def _known_texts(self) -> foreign.Known:
+        return foreign.known_texts(self.rows)
+
+    def foreign_texts(self, params: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+        """Ids and names, by kind, that only teams outside a job's scope have to do with; a sample."""
+        members = self.tree.members(str(params.get("team", COMPANY)))
+        return {} if members is None else foreign.foreign_texts(self._known_texts, members)
+
+    def mentions(self, params: Mapping[str, Any], text: str) -> bool:
+        """Whether a job's own rows mention a text, so that its report may."""
+        members = self.tree.members(str(params.get("team", COMPANY)))
+        return members is None or foreign.mentions(scope.cut(self.rows, members), text)
 
     def exclusions(self) -> Any:
         """Every row that was set aside or flagged, as a frame."""

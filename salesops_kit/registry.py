@@ -6,8 +6,8 @@ Its signature is its contract:
 - positional parameters are canonical tables by name (``ibis.Table``); one whose annotation allows
   ``None`` or that has a default is optional;
 - parameters named in ``needs`` receive the result of another analysis' table;
-- the keyword-only parameters ``as_of``, ``period``, ``settings`` and ``reference`` are handed in by
-  whoever opens the data; ``reference`` is what the ``@reference`` function of the same analysis gave
+- the keyword-only parameters ``as_of``, ``period``, ``settings``, ``policy`` and ``reference`` are handed
+  in by whoever opens the data; ``policy`` are the company's checks and process, ``reference`` is what the ``@reference`` function of the same analysis gave
   for the whole company, or ``None``;
 - every other keyword-only parameter is an option with a default, which a reader may set.
 """
@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 from salesops_kit.errors import InputError, Problem, unknown
 
 ANALYSIS_PACKAGE = "salesops_kit.analysis"
-CONTEXT = ("as_of", "period", "settings", "reference")
+CONTEXT = ("as_of", "period", "settings", "policy", "reference")
 _TABLE_MARK = "__salesops_table__"
 _REFERENCE_MARK = "__salesops_reference__"
 _OPTION_TYPES: tuple[type, ...] = (str, int, float, bool)
@@ -174,9 +174,11 @@ def _reference_of(analysis: str) -> ReferenceSpec | None:
     return None
 
 
-def references() -> dict[str, ReferenceSpec]:
-    """The company-wide figures that analyses offer, by the name of the analysis module."""
-    return {name: spec for name in _analyses() if (spec := _reference_of(name)) is not None}
+def references(*analyses: str) -> dict[str, ReferenceSpec]:
+    """The company-wide figures that some analyses offer (all of them when none is named), by the name of
+    the analysis module; only these are imported."""
+    names = [name for name in _analyses() if not analyses or name in analyses]
+    return {name: spec for name in names if (spec := _reference_of(name)) is not None}
 
 
 def table_spec(function: Callable[..., Any], name: str) -> TableSpec:

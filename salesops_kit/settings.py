@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from salesops_kit.errors import InputError, Problem, did_you_mean
-from salesops_kit.periods import FiscalCalendar
+from salesops_kit.periods import FiscalCalendar, Weekday
 
 COMPANY = "company"
 NO_TEAM = "(no team)"
@@ -30,7 +30,8 @@ class Settings(BaseModel):
 
     ``observed_until`` is the last business date that the data knows about; empty means the latest
     date on which anything is known to have happened. ``base_currency``, where it is not set, is the
-    one currency that all deals are in. ``excluded_loss_reasons`` are the reasons of
+    one currency that all deals are in. ``weekend`` and ``holidays`` are the days on which nobody works.
+    ``excluded_loss_reasons`` are the reasons of
     deals that were never real (duplicates, entered in error): they are shown apart from losses.
     """
 
@@ -41,6 +42,8 @@ class Settings(BaseModel):
     fiscal_start_month: Annotated[int, Field(ge=1, le=12)] = 1
     calendar: Literal["calendar", "4-4-5"] = "calendar"
     week_ends_on: Literal["saturday", "sunday", "friday"] = "saturday"
+    weekend: tuple[Weekday, ...] = ("saturday", "sunday")
+    holidays: tuple[dt.date, ...] = ()
     year_end: Literal["last", "nearest"] = "last"
     base_currency: str = "USD"
     observed_until: dt.date | None = None

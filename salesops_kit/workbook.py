@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from IPython.display import publish_display_data
 
 from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice
 from salesops_kit.data import engine, scope
-from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+from salesops_kit.data.cleaning import EXCLUSIONS
 from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.data.slices import open_slice
+from salesops_kit.declarations import NOTED
 from salesops_kit.display import figure as figures
-from salesops_kit.display import formats, tables
+from salesops_kit.display import formats, notices, tables
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.errors import InputError, NotAvailableError, Problem
-from salesops_kit.language import _, ngettext
+from salesops_kit.language import _
 from salesops_kit.periods import Period
-from salesops_kit.registry import find_table
+from salesops_kit.registry import find_table, references
 from salesops_kit.settings import COMPANY
 
 CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
@@ -74,7 +75,9 @@ def open_workbook(
         rows = whole if chosen.members is None else scope.cut(whole, chosen.members)
         reference = _LazyReference(Calculator(whole, day, period), len(chosen.members or ()))
     calculator = Calculator(rows, day, period, reference)
-    return Workbook(calculator, team=team, sentinel=context["sentinel"] if context else "")
+    if context is None:
+        return Workbook(calculator, team=team)
+    return Workbook(calculator, team=team, sentinel=context["sentinel"], declared=context["tables"])
 
 
 def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
@@ -97,25 +100,22 @@ def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 class _LazyReference(Mapping[str, Any]):
-    """Company-wide figures, computed when an analysis first asks for them."""
+    """Company-wide figures, those of an analysis computed when it first asks for them."""
 
     def __init__(self, company: Calculator, members: int) -> None:
         self._company, self._members = company, members
-        self._figures: dict[str, Any] | None = None
-
-    def _all(self) -> dict[str, Any]:
-        if self._figures is None:
-            self._figures = reference_for(self._company.references(), self._members)
-        return self._figures
+        self._figures: dict[str, dict[str, Any]] = {}
 
     def __getitem__(self, name: str) -> Any:
-        return self._all()[name]
+        if name not in self._figures:
+            self._figures[name] = reference_for(self._company.references(name), self._members)
+        return self._figures[name][name]
 
-    def __iter__(self) -> Any:
-        return iter(self._all())
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in references() if name in self)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return sum(1 for _name in self)
 
     def __bool__(self) -> bool:
         return True
@@ -124,9 +124,12 @@ class _LazyReference(Mapping[str, Any]):
 class Workbook:
     """The rows of one scope and what a template does with them."""
 
-    def __init__(self, calculator: Calculator, *, team: str, sentinel: str = "") -> None:
+    def __init__(
+        self, calculator: Calculator, *, team: str, sentinel: str = "", declared: Sequence[str] | None = None
+    ) -> None:
         self._calculator = calculator
         self._sentinel = sentinel
+        self._declared = declared
         self._emitted: set[str] = set()
         self.team = team
 
@@ -150,12 +153,25 @@ class Workbook:
         """The fiscal quarter; None for all history."""
         return self._calculator.period
 
+    @property
+    def parts(self) -> str:
+        """The dimension that the scope is made of: ``team`` for several teams, ``owner_id`` for one."""
+        if self.team == COMPANY:
+            return "team"
+        teams = self.rows.table("opportunity_states").select("team").distinct()
+        return "team" if len(engine.collect(teams)) > 1 else "owner_id"
+
     def table(self, name: str, **options: Any) -> pd.DataFrame:
         """One table of an analysis, as ``salesops show`` gives it.
 
         Where the dataset lacks what the analysis needs, an empty frame whose
         ``attrs["unavailable"]`` says why; a figure or table of it then shows that sentence.
+        Raises :class:`InputError` in a run for a table that the notebook's metadata do not declare: the
+        slice holds what the declared ones read.
         """
+        if self._declared is not None and name not in (*NOTED, *self._declared) and find_table(name):
+            advice = "Add it to metadata.salesops.tables of the notebook."
+            raise InputError(Problem(f"the notebook does not declare the table {name}", next_step=advice))
         try:
             frame = self._calculator.table(name, **options)
         except NotAvailableError as error:
@@ -165,34 +181,26 @@ class Workbook:
         return frame
 
     def note(self) -> None:
-        """Show what the data lacks and excludes, and the cut-off date."""
-        aside, flagged = self._exclusion_counts()
-        notes = [_("As of {day}.").format(day=formats.date(self.as_of))]
-        if len(aside):
-            text = ngettext(
-                "{n} record was set aside because it breaks the data's contract.",
-                "{n} records were set aside because they break the data's contract.",
-                len(aside),
-            )
-            notes.append(text.format(n=formats.count(len(aside))))
-        if flagged:
-            kinds = "; ".join(f"{_(what)} ({formats.count(n)})" for what, n in flagged[:4])
-            notes.append(_("Kept, with a flag: {kinds}.").format(kinds=kinds))
-        notes += [_(text) for text in self.rows.notes]
-        problems = len(aside) + sum(n for _what, n in flagged)
-        quality = {"problems": problems, "excluded_rows": len(aside), "notes": notes}
+        """Show whether the numbers tie with what was declared, what money is under flags, and what the
+        data lacks."""
+        flags, ties = (self.table(name) for name in NOTED)
+        quality = notices.quality(flags, ties, currency=self.rows.settings.base_currency)
+        notes = [*notices.kinds(flags), *(_(text) for text in self.rows.notes)]
+        lines = [_("As of {day}.").format(day=formats.date(self.as_of))]
+        lines += [text for text in (quality["tie_text"], quality["flag_text"]) if text]
+        payload = {
+            "problems": int(flags["rows"].sum()) if len(flags) else 0,
+            "excluded_rows": int(flags.attrs.get("set_aside", 0)),
+            "touched": _rounded(flags.attrs.get("touched")),
+            "ties": quality["ties"],
+            "notes": [*lines, *notes],
+        }
         publish_display_data(
-            {"text/plain": "\n".join(notes), "text/html": figures.notes_html(notes), QUALITY: quality}
-        )
-
-    def _exclusion_counts(self) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
-        table = self.rows.table(EXCLUSIONS)
-        aside = engine.collect(table.filter(table.action == SET_ASIDE).select("source_file", "source_row"))
-        kept = table.filter(table.action != SET_ASIDE)
-        counts = kept.group_by("problem").aggregate(n=kept.count())
-        flagged = engine.collect(counts).sort_values(["n", "problem"], ascending=[False, True])
-        return aside.drop_duplicates(["source_file", "source_row"]), list(
-            flagged.itertuples(index=False, name=None)
+            {
+                "text/plain": "\n".join([*lines, *notes]),
+                "text/html": figures.quality_html(quality, notes),
+                QUALITY: payload,
+            }
         )
 
     def exclusions(self) -> pd.DataFrame:
@@ -243,11 +251,12 @@ class Workbook:
             self._say(reason)
             return
         exhibit = story(frame)
+        attrs = frame.attrs if exhibit.table is None else exhibit.table.attrs
         looks: dict[str, Any] = {
-            "units": self._units(frame),
+            "units": exhibit.units or self._units(frame),
             "currency": self.rows.settings.base_currency,
             "columns": exhibit.columns,
-            "notes": [note for note in frame.attrs.get("notes", []) if note not in exhibit.said],
+            "notes": [note for note in attrs.get("notes", []) if note not in exhibit.said],
         }
         if exhibit.figure is not None:
             alternative = exhibit.alternative or exhibit.message
@@ -257,7 +266,8 @@ class Workbook:
         elif exhibit.is_text:
             html = figures.text_html(exhibit.message)
         else:
-            html = tables.frame_html(frame, caption=exhibit.message, **looks)
+            shown_frame = frame if exhibit.table is None else exhibit.table
+            html = tables.frame_html(shown_frame, caption=exhibit.message, **looks)
         shown: dict[str, Any] = {"text/plain": exhibit.message, "text/html": html}
         typed = self._typed(frame, exhibit.message)
         if typed["id"] not in self._emitted:

@@ -6,7 +6,6 @@ stock loop is given what favours it: two reports at a time, as the kit runs them
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -26,12 +25,11 @@ import nbformat
 import psutil
 
 from salesops_kit.preparation import Preparation
-from salesops_kit.project import TEMPLATES, project_root
-from salesops_kit.publishing import ledger
-from salesops_kit.publishing.plan_file import parse_plan
-from salesops_kit.publishing.run import run
+from salesops_kit.project import ROOT_VARIABLE, TEMPLATES, project_root
+from salesops_kit.publishing.manifest import Manifest
 from salesops_kit.publishing.templates import Template, discover
 
+Say = Callable[[str], None]
 AT_A_TIME = 2
 QUARTER = "2027-Q3"
 PARAMETERS = """\
@@ -65,7 +63,7 @@ class Measured:
     cpu: float
 
 
-def small_template(folder: Path) -> Template:
+def small_template(folder: Path) -> Path:
     """The reference notebook: one frame, one seaborn chart, one scikit-learn fit."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
@@ -77,7 +75,7 @@ def small_template(folder: Path) -> Template:
     notebook.cells = [nbformat.v4.new_markdown_cell("# How long do deals take?"), parameters, *cells]
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, folder / "small.ipynb")
-    return discover(folder)["small"]
+    return folder / "small.ipynb"
 
 
 def grid(preparation: Preparation, teams: int, quarters: int) -> tuple[list[str], list[str]]:
@@ -149,7 +147,10 @@ def stock_api(template: Template, jobs: list[tuple[str, str]], folder: Path) -> 
 
 
 class Memory:
-    """The largest private and shared (proportional) memory of any kernel and of any worker, sampled."""
+    """The largest proportional memory (MB) of any kernel, worker and server below this process.
+
+    Looking takes time itself, so that nothing is timed meanwhile.
+    """
 
     def __init__(self) -> None:
         self.kernel = self.worker = self.server = 0.0
@@ -173,10 +174,9 @@ class Memory:
                     words = " ".join(process.cmdline())
                     parent = process.parent()
                     above = " ".join(parent.cmdline()) if parent else ""
-                    is_kernel = "warm_kernels.server" in above
                 except psutil.Error:
                     continue
-                if is_kernel:
+                if "warm_kernels.server" in above:
                     self.kernel = max(self.kernel, size)
                 elif "warm_kernels.server" in words:
                     self.server = max(self.server, size)
@@ -184,81 +184,99 @@ class Memory:
                     self.worker = max(self.worker, size)
 
 
-def publish(plan: str, templates: str, reports: str) -> None:
-    """Run a plan in this process; every report has to be published or unchanged."""
-    loaded = parse_plan(plan)
-    result = run(
-        loaded, Preparation(loaded.plan.data), reports_root=Path(reports), templates=discover(Path(templates))
-    )
-    assert result.exit_code == 0, [entry.manifest.error for entry in result.failures]
+@dataclass(frozen=True)
+class Project:
+    """A folder with one template and the sample data, and where its reports go."""
+
+    root: Path
+    template: Template
+
+    @property
+    def reports(self) -> Path:
+        """Where its reports are published."""
+        return self.root / "reports"
 
 
-def kit(template: Template, teams: list[str], quarters: list[str], reports: Path) -> Callable[[], None]:
-    """The kit's own batch in a new process: pages, checks, workbooks and catalog included."""
-    plan = {"data": "sample", "reports": [template.path.stem], "teams": teams, "quarters": quarters}
-    code = "import sys; from tests.bench_batch import publish; publish(*sys.argv[1:])"
-    arguments = [json.dumps({**plan, "jobs": AT_A_TIME}), str(template.path.parent), str(reports)]
+def make_project(root: Path, template: Path) -> Project:
+    """A project that has just this template; a template that lies there already is left as it is."""
+    templates = root / TEMPLATES
+    templates.mkdir(parents=True, exist_ok=True)
+    if template.parent != templates:
+        shutil.copyfile(template, templates / template.name)
+    (root / "data").symlink_to(project_root() / "data")
+    return Project(root, discover(templates)[template.stem])
+
+
+def kit(project: Project, teams: list[str], quarters: list[str]) -> Callable[[], None]:
+    """The kit's own batch by its command line: pages, checks, workbooks and catalog included."""
+    plan = {"data": "sample", "reports": [project.template.report], "teams": teams, "quarters": quarters}
+    file = project.root / "plan.yml"
+    file.write_text(json.dumps(plan), encoding="utf-8")
+    command = [sys.executable, "-m", "salesops_kit", "run", str(file), "--reports", str(project.reports)]
+    command += ["--jobs", str(AT_A_TIME), "--no-progress-bar"]
 
     def work() -> None:
-        subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=project_root())
+        subprocess.run(
+            command, check=True, cwd=project_root(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, ROOT_VARIABLE: str(project.root)},
+        )  # fmt: skip
 
     return work
 
 
 def overhead(reports: Path) -> float:
-    """The median over reports of what a worker spent besides the cells: start, rendering, writing."""
-    spent = [entry.manifest.timings for entry in ledger.read_ledger(reports)[0].entries()]
-    return statistics.median(one.start + one.render + one.publish for one in spent if one.cells)
+    """The median over reports of the seconds besides those of the cells themselves: kernel, messages
+    between cells, rendering, writing."""
+    besides = []
+    for file in reports.glob("**/manifest.json"):
+        spent = Manifest.model_validate_json(file.read_bytes()).timings
+        notebook = nbformat.read(file.with_name("notebook.ipynb"), as_version=4)
+        cells = sum(cell.metadata.papermill.get("duration") or 0 for cell in notebook.cells)
+        besides.append(spent.start + spent.cells + spent.render + spent.publish - cells)
+    return statistics.median(besides)
 
 
-def compare(
-    name: str,
-    template: Template,
-    preparation: Preparation,
-    folder: Path,
-    stock: int,
-    say: Callable[[str], None],
-) -> None:
+def compare(name: str, project: Project, preparation: Preparation, stock: int, say: Say) -> None:
     """40 reports by the kit, some by the stock tools, and the unchanged 40 again."""
     teams, quarters = grid(preparation, 8, 5)
     jobs = [(team, quarter) for quarter in quarters for team in teams]
-    folder.mkdir()
-    with Memory() as memory:
-        work = kit(template, teams, quarters, folder / "reports")
-        ours = measure("kit", len(jobs), work)
+    work = kit(project, teams, quarters)
+    ours = measure("kit", len(jobs), work)
     again = measure("kit, the same again", 1, work)
+    scratch, template = project.root, project.template
     rows = [
         ours,
-        measure("papermill + nbconvert, API", stock, lambda: stock_api(template, jobs[:stock], folder)),
-        measure("papermill + nbconvert, CLI", stock, lambda: stock_cli(template, jobs[:stock], folder)),
+        measure("papermill + nbconvert, API", stock, lambda: stock_api(template, jobs[:stock], scratch)),
+        measure("papermill + nbconvert, CLI", stock, lambda: stock_cli(template, jobs[:stock], scratch)),
     ]
     say(f"\n{name}: {AT_A_TIME} at a time, {len(jobs)} reports by the kit, {stock} by the stock tools")
     say(f"{'':<30}{'s/report':>9}{'CPU s':>8}{'ratio':>8}{'CPU ratio':>11}")
     for row in rows:
         ratios = f"{row.seconds / ours.seconds:>8.1f}{row.cpu / ours.cpu:>11.1f}"
         say(f"{row.name:<30}{row.seconds:>9.2f}{row.cpu:>8.2f}{ratios}")
-    say(f"overhead over the cells' time, median: {overhead(folder / 'reports'):.2f} s a report")
-    sizes = f"kernel {memory.kernel:.0f} MB, worker {memory.worker:.0f} MB, server {memory.server:.0f} MB"
-    say(f"largest process, proportional memory: {sizes}")
+    say(f"overhead over the cells' own time, median: {overhead(project.reports):.2f} s a report")
     say(f"the same {len(jobs)} reports again, unchanged: {again.seconds:.1f} s, {again.cpu:.1f} s of CPU")
 
 
-def growth(
-    template: Template, preparation: Preparation, folder: Path, largest: int, say: Callable[[str], None]
-) -> None:
-    """How the time of a batch grows with its reports."""
-    say("\nGrowth, small notebook")
+def growth(template: Path, preparation: Preparation, folder: Path, largest: int, say: Say) -> None:
+    """How the time and the memory of a batch grow with its reports."""
+    say("\nGrowth, small notebook; the largest process of its kind, proportional memory")
+    say(f"{'reports':>8}{'seconds':>9}{'s/report':>9}{'CPU s':>8}{'kernel':>10}{'worker':>10}{'server':>10}")
     for teams, quarters in ((1, 1), (5, 2), (8, 5), (8, 25)):
         names = grid(preparation, teams, quarters)
         count = len(names[0]) * len(names[1])
         if count > largest:
             break
-        made = measure("kit", count, kit(template, *names, folder / f"reports{count}"))
-        each = f"{made.seconds:>7.2f} s and {made.cpu:>6.2f} s of CPU a report"
-        say(f"{count:>5} reports {made.seconds * count:>8.1f} s {each}")
+        project = make_project(folder / f"batch{count}", template)
+        made = measure("kit", count, kit(project, *names))
+        shutil.rmtree(project.reports)
+        with Memory() as memory:
+            kit(project, *names)()
+        sizes = "".join(f"{size:>7.0f} MB" for size in (memory.kernel, memory.worker, memory.server))
+        say(f"{count:>8}{made.seconds * count:>9.1f}{made.seconds:>9.2f}{made.cpu:>8.2f}{sizes}")
 
 
-def main(say: Callable[[str], None] = print, *, stock: int = 6, largest: int = 200) -> None:
+def main(say: Say = print, *, stock: int = 6, largest: int = 200) -> None:
     """Measure and say it."""
     folder = Path(tempfile.mkdtemp(prefix="salesops-bench-"))
     preparation = Preparation("sample")
@@ -266,25 +284,17 @@ def main(say: Callable[[str], None] = print, *, stock: int = 6, largest: int = 2
         # Else every import of every tool would be compiled anew, which no installation does.
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     try:
-        small = small_template(folder / "templates")
-        funnel = discover(project_root() / TEMPLATES)["funnel"]
-        (folder / "first").mkdir()
+        reference = small_template(folder / "reference")
+        small = make_project(folder / "small", reference)
+        funnel = make_project(folder / "funnel", project_root() / TEMPLATES / "funnel.ipynb")
         first = [("company", QUARTER)] * AT_A_TIME
-        kit(small, *grid(preparation, 2, 1), folder / "first" / "reports")()
+        kit(make_project(folder / "first", reference), *grid(preparation, 2, 1))()
         for tool in (stock_api, stock_cli):
-            tool(small, first, folder / "first")
-        say(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
-        compare("small notebook (pandas, seaborn, one fit)", small, preparation, folder / "small", stock, say)
-        compare("funnel on the sample", funnel, preparation, folder / "funnel", stock, say)
-        growth(small, preparation, folder, largest, say)
+            tool(small.template, first, folder)
+        say(f"\n{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
+        compare("small notebook (pandas, seaborn, one fit)", small, preparation, stock, say)
+        compare("funnel on the sample", funnel, preparation, stock, say)
+        growth(reference, preparation, folder, largest, say)
         say(f"load {os.getloadavg()[0]:.1f} at the end")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stock", type=int, default=6, help="Reports that the stock tools make.")
-    parser.add_argument("--largest", type=int, default=200, help="The largest batch.")
-    options = parser.parse_args()
-    main(stock=options.stock, largest=options.largest)

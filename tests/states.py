@@ -73,6 +73,7 @@ class Change:
     owner_id: str | None = "rep-1"
     is_deleted: bool = False
     pipeline: str = ""
+    forecast_category: str | None = None
 
     def then(self, day: dt.date, **changes: Any) -> Change:
         """The state after some of it changed on ``day``."""
@@ -108,7 +109,7 @@ def deal(opportunity_id: str, changes: Sequence[Change]) -> list[dict[str, Any]]
                 "is_deleted": change.is_deleted,
                 "amount": None if change.amount is None else Decimal(str(change.amount)),
                 "close_date": change.close_date,
-                "forecast_category": None,
+                "forecast_category": change.forecast_category,
                 "valid_from_at": _instant(change.day, number),
                 "valid_to_at": None if after is None else _instant(after.day, number + 1),
                 "valid_from_date": change.day,

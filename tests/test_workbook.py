@@ -19,6 +19,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from salesops_kit import registry
 from salesops_kit.compute import Calculator
 from salesops_kit.data.dataset import import_export
 from salesops_kit.display.stories import funnel as story
@@ -335,7 +336,7 @@ def test_the_note_counts_what_was_left_out(data: str, shown: list[dict[str, Any]
     text = shown[0]["data"]["text/plain"]
     assert text.splitlines() == quality["notes"]
     assert "31" in quality["notes"][0]
-    assert "1 record was set aside because it breaks the data's contract." in text
+    assert "1 record is set aside; €5 (" in text
     assert "Kept, with a flag: " in text
 
 
@@ -355,7 +356,8 @@ def test_exclusions_name_the_first_record_and_stay_within_the_team(data: str) ->
 
 
 def prepare(data: str, folder: Path, **params: str) -> Path:
-    return Preparation(data).context({"data": data, **params}, folder, "the-end-1")
+    tables = tuple(registry.tables())
+    return Preparation(data).context({"data": data, **params}, folder, "the-end-1", report_tables=tables)
 
 
 def test_the_drivers_slice_gives_the_same_numbers(
@@ -375,6 +377,38 @@ def test_the_drivers_slice_gives_the_same_numbers(
         assert typed(shown, HEADLINE) == here
         assert typed(shown, SENTINEL) == [{"sentinel": "the-end-1"}]
         assert "the-end-1" in shown[-1]["data"]["text/plain"]
+
+
+def test_a_table_that_the_notebook_does_not_declare_is_refused(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"team": "ash", "quarter": "2026-Q2", "as_of": "", "data": data}
+    file = Preparation(data).context(params, tmp_path, "end", report_tables=["funnel.waterfall"])
+    monkeypatch.setenv(CONTEXT_VARIABLE, str(file))
+    book = open_workbook(team="ash", quarter="2026-Q2", data=data)
+    assert len(book.table("funnel.waterfall")) == 13
+    book.note()
+    with pytest.raises(InputError, match=r"does not declare the table funnel\.win_rate"):
+        book.table("funnel.win_rate")
+    with pytest.raises(InputError, match=r"funnel\.waterfall"):
+        book.table("funnel.waterfal")
+    assert "accounts" not in book.rows.tables
+    assert set(json.loads(file.read_text())["reference"]) <= {"funnel", "quality"}
+
+
+def test_jobs_of_a_scope_share_what_is_cut(data: str, tmp_path: Path) -> None:
+    made = Preparation(data)
+    params = {"team": "ash", "quarter": "2026-Q2", "as_of": "", "data": data}
+    tables = (["funnel.waterfall"], ["funnel.win_rate"], ["funnel.waterfall"])
+    for number, names in enumerate(tables):
+        made.context(params, tmp_path / str(number), "end", report_tables=names)
+    first, second, third = (
+        {file.stem for file in (tmp_path / str(number) / "slice").glob("*.parquet")} for number in range(3)
+    )
+    assert {"opportunity_states", "exclusions"} <= first
+    assert {"accounts", "reps"} <= second
+    assert not first & second
+    assert not third
 
 
 def test_parameters_that_the_driver_did_not_prepare_are_refused(

@@ -148,10 +148,18 @@ def _show_text_of_file(
 ) -> None:
     """Put the text itself, as the file has it, into the exclusions of one check."""
     for file, raw in imported.raw_columns.get((table, column), ()):
+        source = imported.sources[file]
+        text = f"left({sql_name(raw)}, {SHOWN})"
+        rows = f"SELECT source_row AS number, {text} AS raw, {source.file_sql} AS name FROM {source.relation}"
+        if source.has_files:
+            # A row of the file may have become several; what cannot be told apart is not shown.
+            rows = (
+                f"SELECT number, min(raw) AS raw, name FROM ({rows}) GROUP BY number, name "
+                "HAVING count(DISTINCT raw) = 1"
+            )
         con.execute(
-            f"UPDATE {EXCLUSIONS} SET got = r.raw FROM (SELECT source_row AS number, "
-            f"left({sql_name(raw)}, {SHOWN}) AS raw FROM {imported.sources[file].relation}) AS r "
-            f"WHERE r.number = source_row AND source_file = {sql_text(file)} "
+            f"UPDATE {EXCLUSIONS} SET got = r.raw FROM ({rows}) AS r "
+            f"WHERE r.number = source_row AND source_file = r.name "
             f"AND table_name = {sql_text(table)} AND column_name = {sql_text(column)} "
             f"AND problem = {sql_text(problem)}"
         )

@@ -5,37 +5,48 @@ from __future__ import annotations
 import datetime as dt
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import ibis
+import pandas as pd
 
-from salesops_kit.data import engine, snapshot
+from salesops_kit.data import earlier, engine, policies, snapshot
 from salesops_kit.data.contracts import TABLES
-from salesops_kit.data.mapping import Mapping, identity_mapping, read_mapping, read_yaml
-from salesops_kit.data.rates import in_base_currency, plan_rates
+from salesops_kit.data.derived import DerivedTables
+from salesops_kit.data.mapping import Mapping as ImportMapping
+from salesops_kit.data.mapping import identity_mapping, read_mapping, read_yaml
+from salesops_kit.data.mapping_files import find_mapping
+from salesops_kit.data.rates import in_base_currency, plan_rates, rates_of_year
 from salesops_kit.data.snapshot import SNAPSHOT_FILE, Snapshot
 from salesops_kit.data.sources import SUFFIXES, find_files
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
 from salesops_kit.periods import Period
+from salesops_kit.policy.model import Policy
 from salesops_kit.project import project_root
 from salesops_kit.settings import COMPANY, NO_TEAM, Settings, parse_settings
 
 SETTINGS_FILE = "dataset.yml"
 ARCHIVE = Path("data") / "archive"
-MAPPINGS = Path("params") / "mappings"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Canonical tables of one scope, open for queries. ``tables`` are Ibis expressions by name."""
+    """Canonical tables of one scope, open for queries. ``tables`` are Ibis expressions by name.
 
-    tables: dict[str, ibis.Table]
+    ``policy`` is what the company decides about its data. ``derived`` are the tables that no file of the
+    snapshot holds as they are here, each with the digest of what it is made of besides.
+    """
+
+    tables: Mapping[str, ibis.Table]
     settings: Settings
     observed_until: dt.date
     notes: tuple[str, ...]
     digest: str
+    policy: Policy = field(default_factory=Policy)
+    derived: Mapping[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> ibis.Table:
         """One table; raises :class:`NotAvailableError` when the dataset lacks it."""
@@ -45,13 +56,25 @@ class Rows:
 
     def in_base(self, name: str, fiscal_year: int) -> ibis.Table:
         """One table with its money in base currency at the plan rate of a fiscal year."""
+        if (name, fiscal_year) not in self._converted:
+            self._converted[name, fiscal_year] = self._convert(name, fiscal_year)
+        return self._converted[name, fiscal_year]
+
+    def _convert(self, name: str, fiscal_year: int) -> ibis.Table:
         table = self.table(name)
         if "currency" not in table.columns or "fx_rates" not in self.tables:
             return table
-        rates = plan_rates(engine.collect(self.tables["fx_rates"]), self.settings)
         contract = TABLES.get(name)
         money = [c.name for c in contract.columns.values() if c.type == "money"] if contract else ["amount"]
-        return in_base_currency(table, rates, fiscal_year, tuple(money))
+        return in_base_currency(table, rates_of_year(self._rates, fiscal_year), tuple(money))
+
+    @cached_property
+    def _converted(self) -> dict[tuple[str, int], ibis.Table]:
+        return {}
+
+    @cached_property
+    def _rates(self) -> pd.DataFrame:
+        return plan_rates(engine.collect(self.tables["fx_rates"]), self.settings)
 
     def quarters(self) -> list[Period]:
         """The fiscal quarters from the first known day to the last, in order."""
@@ -87,6 +110,10 @@ def read_settings(folder: Path) -> Settings:
 def open_snapshot(data: str) -> Snapshot:
     """The validated snapshot of a dataset: imported on first sight, found again afterwards."""
     folder = find_folder(data)
+    return replace(_opened(folder), folder=folder)
+
+
+def _opened(folder: Path) -> Snapshot:
     made = folder / SNAPSHOT_FILE
     if made.is_file():
         return _open_imported(folder)
@@ -106,8 +133,9 @@ def open_snapshot(data: str) -> Snapshot:
         return snapshot.archive(Snapshot(**{**vars(made_now), "fingerprint": mark}), root)
 
 
-def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
-    """Import an export by a mapping (a file, or its name in params/mappings) into a folder.
+def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Path) -> Snapshot:
+    """Import an export by a mapping (a file, a name in params/mappings, a preset) into a folder; of
+    several mappings each stands over those before it.
 
     Without a mapping the sources hold canonical tables already, with a dataset.yml beside them for the
     settings.
@@ -118,7 +146,7 @@ def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
         raise InputError(
             Problem("the folder holds other files", file=str(out), next_step="Name a new folder.")
         )
-    rules = read_mapping(find_mapping(mapping)) if mapping else _canonical(sources)
+    rules = mapping_for(sources, mapping)
     out.parent.mkdir(parents=True, exist_ok=True)
     with snapshot.scratch_folder(out.parent) as scratch:
         built = scratch / "built"
@@ -127,22 +155,18 @@ def import_export(sources: Sequence[Path], mapping: str, out: Path) -> Snapshot:
         return snapshot.write_folder(made, built, out)
 
 
-def _canonical(sources: Sequence[Path]) -> Mapping:
+def mapping_for(sources: Sequence[Path], mapping: str | Sequence[str]) -> ImportMapping:
+    """The mapping of an import: those named, or without any that of canonical tables."""
+    names = [mapping] if isinstance(mapping, str) else list(mapping)
+    named = [find_mapping(name) for name in names if name]
+    return read_mapping(*named) if named else _canonical(sources)
+
+
+def _canonical(sources: Sequence[Path]) -> ImportMapping:
     near = [source if source.is_dir() else source.parent for source in sources]
     folders = [folder for folder in near if (folder / SETTINGS_FILE).is_file()]
     settings = read_settings(folders[0]) if folders else Settings()
     return identity_mapping(find_files(list(sources)), settings)
-
-
-def find_mapping(name: str) -> Path:
-    """A mapping's file: a path, or a name in params/mappings."""
-    path = Path(name)
-    named = project_root() / MAPPINGS / f"{name}.yml"
-    for candidate in (path, project_root() / path, named):
-        if candidate.is_file():
-            return candidate
-    known = sorted(p.stem for p in (project_root() / MAPPINGS).glob("*.yml"))
-    raise InputError(Problem(f"unknown mapping {name!r}", next_step=did_you_mean(name, known)))
 
 
 def _archive_root() -> Path:
@@ -188,8 +212,27 @@ def _open_imported(folder: Path) -> Snapshot:
 def open_rows(opened: Snapshot) -> Rows:
     """A snapshot's tables, open for queries."""
     con = engine.backend(Path(tempfile.gettempdir()))
-    tables = {name: con.read_parquet(path, table_name=name) for name, path in opened.paths.items()}
-    return Rows(tables, opened.settings, opened.observed_until, opened.notes, opened.digest)
+    stored = engine.ParquetTables(con, opened.paths)
+    policy = policies.policy_of(opened.folder, opened.paths)
+    made: dict[str, Callable[[], ibis.Table]] = {}
+    derived: dict[str, str] = {}
+    if policy.segments.segments and policies.SEGMENTED in stored:
+        made[policies.SEGMENTED] = lambda: policies.segmented(
+            stored[policies.SEGMENTED], policy.segments, opened.observed_until
+        )
+        derived[policies.SEGMENTED] = policy.digest
+    if before := earlier.earlier_snapshots(opened, _archive_root()):
+        made[earlier.EARLIER] = lambda: earlier.earlier_deals(con, before)
+        derived[earlier.EARLIER] = " ".join(found.digest for found in before)
+    return Rows(
+        DerivedTables(stored, made),
+        opened.settings,
+        opened.observed_until,
+        opened.notes,
+        opened.digest,
+        policy,
+        derived,
+    )
 
 
 @dataclass(frozen=True)

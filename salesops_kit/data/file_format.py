@@ -12,7 +12,8 @@ from salesops_kit.settings import Settings
 
 _DIRECTIVE = re.compile(r"%-?(.)", re.DOTALL)
 _DIRECTIVES = "aAbBcdDfgGHIjmMnpSuUVwWxXyYzZ%"
-ALONE = ("iso", "epoch_ms")
+EITHER = "iso_or_epoch_ms"
+ALONE = ("iso", "epoch_ms", EITHER)
 
 
 def _known_formats(value: tuple[str, ...] | str) -> tuple[str, ...] | str:
@@ -21,7 +22,8 @@ def _known_formats(value: tuple[str, ...] | str) -> tuple[str, ...] | str:
     for written in (value,) if isinstance(value, str) else value:
         found = _DIRECTIVE.findall(written)
         if not found or set(found) - set(_DIRECTIVES) or written.replace("%%", "").endswith("%"):
-            expected = "expected iso, epoch_ms, or formats such as %d.%m.%Y (a list holds only those)"
+            either = "expected iso, epoch_ms, iso_or_epoch_ms"
+            expected = f"{either}, or formats such as %d.%m.%Y (a list holds only those)"
             raise ValueError(f"{expected}, got {written!r}")
     return value
 
@@ -37,10 +39,13 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 class FileFormat(BaseModel):
     """How one file writes its values. What is not declared is not guessed.
 
-    ``dates`` and ``instants`` are strptime formats, or ``iso`` or ``epoch_ms``; a list is tried in
-    order. ``zone`` is the zone of instants that carry no offset (empty: the dataset's zone).
+    ``dates`` and ``instants`` are strptime formats, or ``iso``, ``epoch_ms`` or ``iso_or_epoch_ms``; a
+    list is tried in order. ``zone`` is the zone of instants that carry no offset (empty: the dataset's zone).
     ``currency_symbols`` (a list, or a text of single characters) are dropped from either end of a
     number. ``full_width`` reads full-width digits and signs and the Unicode minus as their ASCII forms.
+    ``short_ids`` (length: length) cuts ids of one length to another, for systems that write the same id
+    both with and without check characters. ``footer_lines`` are the beginnings of lines that a report
+    puts below its rows: from the first of them on, what follows at the end of the file is left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +61,8 @@ class FileFormat(BaseModel):
     instants: DateFormats = "iso"
     zone: Zone = ""
     null_values: tuple[str, ...] = ("",)
+    short_ids: dict[int, int] = Field(default_factory=dict)
+    footer_lines: tuple[str, ...] = ()
 
 
 def formats_for(names: Iterable[str], declared: Mapping[str, FileFormat]) -> dict[str, FileFormat]:

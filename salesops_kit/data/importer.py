@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
 from salesops_kit.data import selects, values
+from salesops_kit.data.binding import bind_columns, bind_files, files_read
 from salesops_kit.data.contracts import TABLES, Table
 from salesops_kit.data.control import control_problems
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
 from salesops_kit.data.file_format import formats_for
 from salesops_kit.data.mapping import Mapping
+from salesops_kit.data.rules import Derived
 from salesops_kit.data.selects import Filling
 from salesops_kit.data.sources import Source, find_files, open_source
-from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.data.timelines import derive
+from salesops_kit.errors import InputError, Problem
 from salesops_kit.settings import Settings
 
 # From so many rows on, a column of which nothing can be read is a wrong declaration, not bad rows.
@@ -53,7 +56,8 @@ class Import:
     """What was read: staged tables by name, the files, and per table what is to be said of its files.
 
     ``broken`` are records that could not be split into fields, ``flagged`` what is kept and noted;
-    ``raw_columns`` gives the (file, column) pairs that the text of a (table, column) came from.
+    ``raw_columns`` gives the (file, column) pairs that the text of a (table, column) came from;
+    ``fillings`` how each table was filled, ``derived`` how each derived source was made.
     """
 
     settings: Settings
@@ -62,15 +66,20 @@ class Import:
     broken: list[tuple[str, Problem]] = field(default_factory=list)
     flagged: list[tuple[str, Problem]] = field(default_factory=list)
     raw_columns: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
+    fillings: dict[str, list[Filling]] = field(default_factory=dict)
+    derived: dict[str, Derived] = field(default_factory=dict)
 
 
 def read_export(
     con: duckdb.DuckDBPyConnection, paths: Sequence[Path], mapping: Mapping, *, scratch: Path
 ) -> Import:
     """Type every table that the mapping fills and stage it; raises all refusals of all files at once."""
-    result = Import(mapping.settings, sources=_open_all(con, paths, mapping, scratch))
+    files = find_files(paths)
+    mapping = bind_files(mapping, files)
+    result = Import(mapping.settings, sources=_open_all(con, files, mapping, scratch))
     fillings = {name: _fillings(name, mapping, result.sources) for name in mapping.tables}
     fillings = {name: found for name, found in fillings.items() if found}
+    result.fillings, result.derived = fillings, dict(mapping.derived)
     problems = [p for found in fillings.values() for one in found for p in selects.column_problems(one)]
     if not problems:
         problems = [p for found in fillings.values() for one in found for p in selects.fan_outs(con, one)]
@@ -92,40 +101,49 @@ def read_export(
 
 
 def _open_all(
-    con: duckdb.DuckDBPyConnection, paths: Sequence[Path], mapping: Mapping, scratch: Path
+    con: duckdb.DuckDBPyConnection, files: dict[str, Path], mapping: Mapping, scratch: Path
 ) -> dict[str, Source]:
-    files = find_files(paths)
+    """Every file that the mapping reads, and the sources derived from them."""
     formats = formats_for(files, mapping.files)
-    wanted = {rule.source: rule.optional for rules in mapping.tables.values() for rule in rules}
-    for rule in (rule for rules in mapping.tables.values() for rule in rules):
-        wanted[rule.source] = wanted[rule.source] and rule.optional
-        if rule.source in files or not rule.optional:
-            wanted |= {found.file: False for column in rule.columns.values() for found in column.lookups()}
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
-    for name, optional in sorted(wanted.items()):
-        if name in files:
-            try:
-                sources[name] = open_source(con, files[name], formats[name], scratch=scratch)
-            except InputError as error:
-                problems += error.problems
-        elif not optional:
-            problems.append(
-                Problem(f"the export holds no file {name!r}", next_step=did_you_mean(name, list(files)))
-            )
+    for name in files_read(mapping, files):
+        try:
+            sources[name] = open_source(con, files[name], formats[name], scratch=scratch, name=name)
+        except InputError as error:
+            problems += error.problems
+    told = {rule.source for rules in mapping.tables.values() for rule in rules}
+    for name, rule in mapping.derived.items() if not problems else ():
+        if not set(rule.reads) <= set(sources):
+            continue
+        try:
+            made = derive(con, name, rule, sources, zone=mapping.settings.zone, folder=scratch)
+        except InputError as error:
+            problems += error.problems
+            continue
+        if made is not None:
+            # What is broken in a file that no table reads itself is said once, of what is made from it.
+            inputs = [sources[one] for one in dict.fromkeys(rule.reads) if one not in told]
+            told.update(one.name for one in inputs)
+            broken = tuple(problem for one in inputs for problem in one.broken)
+            flagged = tuple(problem for one in inputs for problem in one.flagged)
+            sources[name] = replace(made, broken=broken, flagged=flagged)
     if problems:
         raise InputError(problems)
     return sources
 
 
 def _fillings(name: str, mapping: Mapping, sources: dict[str, Source]) -> list[Filling]:
-    zone = mapping.settings.zone
+    settings = mapping.settings
     dated = frozenset(mapping.stage_dates.values()) if name == "opportunities" else frozenset()
     return [
-        Filling(TABLES[name], rule, sources, zone, dated - set(TABLES[name].columns))
+        Filling(
+            TABLES[name], bind_columns(rule, sources[rule.source].columns, sources.__contains__), sources,
+            settings.zone, dated - set(TABLES[name].columns), settings,
+        )
         for rule in mapping.tables[name]
         if rule.source in sources
-    ]
+    ]  # fmt: skip
 
 
 def _stage(con: duckdb.DuckDBPyConnection, fillings: Sequence[Filling], scratch: Path) -> Staged:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from dataclasses import replace
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.control import Control
-from salesops_kit.data.file_format import DateFormats, FileFormat, Zone
-from salesops_kit.data.yaml_text import Lines, line_of, read_yaml, read_yaml_lines
+from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.layers import NONE, made_lenient, merged
+from salesops_kit.data.mapping_files import find_mapping
+from salesops_kit.data.rules import (
+    Derived,
+    Lookup,
+    Present,
+    Rule,
+    Stream,
+    Strict,
+    TableRule,
+    Timeline,
+    Unpivot,
+)
+from salesops_kit.data.sources import stem_of
 from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
 from salesops_kit.settings import Settings, parse_settings
+from salesops_kit.yaml_text import Lines, line_of, read_yaml, read_yaml_lines
 
 __all__ = [
     "Lookup",
@@ -29,87 +42,13 @@ __all__ = [
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Lookup(_Strict):
-    """A value found in another file: where ``key`` equals the rule's column, take ``value``."""
-
-    file: str
-    key: str
-    value: str
-
-
-class Rule(_Strict):
-    """How one canonical column is filled. Exactly one of column, value and first; then, in order:
-    null_when, recode, lookup, true_when, scale, default.
-
-    ``first`` takes the first rule that gives a value; ``null_when`` lists values that mean nothing was
-    recorded; ``recode`` replaces whole values (others stay); ``true_when`` is true for the listed
-    values; ``scale`` multiplies a number; ``dates`` and ``zone`` override the file's format for this
-    column. Outer spaces do not count where values are compared.
-    """
-
-    column: str | None = None
-    value: str | None = None
-    first: tuple[Rule, ...] = ()
-    null_when: tuple[str, ...] = ()
-    recode: dict[str, str] = Field(default_factory=dict)
-    lookup: Lookup | None = None
-    true_when: tuple[str, ...] = ()
-    scale: Decimal | None = None
-    default: str | None = None
-    dates: DateFormats | None = None
-    zone: Zone | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"column": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Rule:
-        origins = [self.column is not None, self.value is not None, bool(self.first)]
-        if sum(origins) != 1:
-            raise ValueError("give exactly one of column, value and first")
-        # The alternatives are texts until one is chosen; how to read it is said once.
-        if any(inner.scale is not None or inner.dates or inner.zone for inner in self.first):
-            raise ValueError("scale, dates and zone stand beside first, not inside it")
-        return self
-
-    def columns(self) -> set[str]:
-        """Every source column that the rule reads."""
-        own = {self.column} if self.column else set()
-        return own.union(*(rule.columns() for rule in self.first))
-
-    def lookups(self) -> list[Lookup]:
-        """Every lookup that the rule makes."""
-        own = [self.lookup] if self.lookup else []
-        return own + [lookup for rule in self.first for lookup in rule.lookups()]
-
-
-class TableRule(_Strict):
-    """How one canonical table is filled from one file.
-
-    ``keep`` says which other columns pass through: all, none, or a list. ``where`` keeps the rows
-    whose column has one of the values. ``distinct`` drops repeated rows. A file that is not there
-    is a refusal unless ``optional``.
-    """
-
-    source: str = Field(alias="from")
-    columns: dict[str, Rule] = Field(default_factory=dict)
-    keep: Literal["all", "none"] | tuple[str, ...] = "all"
-    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    distinct: bool = False
-    optional: bool = False
-
-
-class Mapping(_Strict):
+class Mapping(Strict):
     """One export's mapping. ``stage_dates`` names, per stage, the canonical or passed-through date
     column of opportunities that says when the stage began, for exports without a stage history;
     ``open_amount`` says what a deal was worth before it closed where no history records it;
-    ``control`` what a table must come to, by its canonical name."""
+    ``control`` what a table must come to, by its canonical name; ``derived`` sources made from the
+    files, each from files or from those before it; ``aliases`` patterns of the names that a file may
+    have besides its own, without their ending."""
 
     name: str = ""
     settings: Settings = Settings()
@@ -118,6 +57,8 @@ class Mapping(_Strict):
     stage_dates: dict[str, str] = Field(default_factory=dict)
     open_amount: Literal["current", "list_price"] = "current"
     control: dict[str, Control] = Field(default_factory=dict)
+    derived: dict[str, Derived] = Field(default_factory=dict)
+    aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("tables", mode="before")
     @classmethod
@@ -131,7 +72,7 @@ def identity_mapping(files: MappingType[str, Path], settings: Settings) -> Mappi
     """The mapping of a folder that already holds canonical tables, one ``<table>.csv`` each."""
     by_stem: dict[str, str] = {}
     for name in files:
-        stem = Path(name).stem
+        stem = stem_of(name)
         if stem in by_stem and stem in TABLES:
             raise InputError(
                 Problem(f"two files hold the table {stem}: {by_stem[stem]} and {name}", file=name)
@@ -157,32 +98,70 @@ def identity_mapping(files: MappingType[str, Path], settings: Settings) -> Mappi
     return Mapping(name=settings.name, settings=settings, tables=rules)
 
 
-def read_mapping(path: Path) -> Mapping:
-    """A mapping from a YAML file; every problem in it is raised at once, each with its line."""
-    values, lines = read_yaml_lines(path)
+@dataclass(frozen=True)
+class _Layer:
+    """One mapping file as plain values, with the line of every key."""
+
+    values: dict[str, Any]
+    lines: Lines
+    file: str
+
+
+def read_mapping(path: Path, *more: Path) -> Mapping:
+    """A mapping from a YAML file, those that it extends below it and ``more`` above it; every problem
+    in them is raised at once, each with its file and line."""
+    layers = [layer for one in (path, *more) for layer in _layers(one, ())]
     problems: list[Problem] = []
-    settings = Settings()
-    try:
-        settings = parse_settings(values.pop("settings", {}), file=path.name)
-    except InputError as error:
-        problems += [
-            replace(
-                problem,
-                row=line_of(lines, ("settings", *(problem.column or "").split("."))),
-                column=f"settings.{problem.column}",
-            )
-            for problem in error.problems
-        ]
-    problems += _unknown_names(values, lines, path.name)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        own = dict(layer.values)
+        try:
+            parse_settings(own.get("settings", {}), file=layer.file)
+        except InputError as error:
+            problems += [_setting_problem(problem, layer) for problem in error.problems]
+            own.pop("settings")
+        problems += _unknown_names(own, layer.lines, layer.file)
+        values = merged(values, made_lenient(own)) if values else made_lenient(own)
+    settings = parse_settings(values.pop("settings", {}))
     mapping = None
     try:
         mapping = Mapping.model_validate(values)
     except ValidationError as error:
-        found = [_validation_problem(item, lines, path.name) for item in error.errors()]
-        problems += {(problem.row, problem.column): problem for problem in reversed(found)}.values()
+        found = [_validation_problem(item, layers) for item in error.errors()]
+        problems += {(p.file, p.row, p.column): p for p in reversed(found)}.values()
     if problems or mapping is None:
-        raise InputError(sorted(problems, key=lambda problem: problem.row or 0))
+        raise InputError(sorted(problems, key=lambda problem: (problem.file or "", problem.row or 0)))
     return mapping.model_copy(update={"settings": settings, "name": mapping.name or path.stem})
+
+
+def _layers(path: Path, above: tuple[Path, ...]) -> list[_Layer]:
+    """A mapping's file and those that it extends, the lowest first."""
+    values, lines = read_yaml_lines(path)
+    if path.resolve() in above:
+        raise InputError(
+            Problem("the mapping extends itself", file=path.name, row=line_of(lines, ("extends",)))
+        )
+    if isinstance(settings := values.get("settings"), str):
+        values["settings"] = read_yaml(path.parent / settings)
+    below: list[_Layer] = []
+    for name in _names(values.pop("extends", [])):
+        try:
+            file = find_mapping(name, near=path.parent)
+        except InputError as error:
+            row = line_of(lines, ("extends",))
+            problems = (replace(one, file=path.name, row=row, column="extends") for one in error.problems)
+            raise InputError(problems) from None
+        below += _layers(file, (*above, path.resolve()))
+    return [*below, _Layer(values, lines, path.name)]
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(one) for one in value] if value else []
+
+
+def _setting_problem(problem: Problem, layer: _Layer) -> Problem:
+    path = ("settings", *(problem.column or "").split("."))
+    return replace(problem, row=line_of(layer.lines, path), column=f"settings.{problem.column}")
 
 
 def _unknown_names(values: MappingType[str, Any], lines: Lines, file: str) -> Iterator[Problem]:
@@ -190,6 +169,8 @@ def _unknown_names(values: MappingType[str, Any], lines: Lines, file: str) -> It
     for section in ("tables", "control"):
         tables = values.get(section)
         for table, rules in tables.items() if isinstance(tables, dict) else ():
+            if rules == NONE:
+                continue
             if table not in TABLES:
                 row = line_of(lines, (section, table))
                 yield unknown("table", table, list(TABLES), file=file, row=row, column=section)
@@ -212,21 +193,28 @@ def _unknown_columns(table: str, rules: Any, lines: Lines, file: str) -> Iterato
             )  # fmt: skip
 
 
-def _validation_problem(item: Any, lines: Lines, file: str) -> Problem:
-    """One finding of the model as a problem with the key's path and line."""
-    keys = [str(part) for part in item["loc"]]
-    # A table with one rule stands in the file without a list.
-    if keys[:1] == ["tables"] and keys[2:3] == ["0"] and tuple(keys[:3]) not in lines:
-        del keys[2]
-    # Beyond what the file holds, the model names the alternatives that it tried.
-    written = [key for end, key in enumerate(keys, 1) if tuple(keys[:end]) in lines]
+def _validation_problem(item: Any, layers: Sequence[_Layer]) -> Problem:
+    """One finding of the model as a problem with the key's path, its file and its line."""
+    found = [_place(item, layer) for layer in layers]
+    # The file that has most of the path; of equals the uppermost.
+    keys, written, layer = max(reversed(found), key=lambda place: len(place[1]))
     column = ".".join([*written, keys[-1]] if item["type"] == "missing" else written)
-    row = line_of(lines, keys)
+    row = line_of(layer.lines, keys)
     if item["type"] == "extra_forbidden":
-        return unknown("key", keys[-1], _keys_beside(keys), file=file, row=row, column=column)
+        return unknown("key", keys[-1], _keys_beside(keys), file=layer.file, row=row, column=column)
     got = item["input"] if isinstance(item["input"], str | int | float) else None
     what = str(item["msg"]).removeprefix("Value error, ")
-    return Problem(what, file=file, row=row, column=column, got=None if got is None else str(got)[:80])
+    return Problem(what, file=layer.file, row=row, column=column, got=None if got is None else str(got)[:80])
+
+
+def _place(item: Any, layer: _Layer) -> tuple[list[str], list[str], _Layer]:
+    """The path of a finding as one file writes it, and how much of it that file holds."""
+    keys = [str(part) for part in item["loc"]]
+    # A table with one rule stands in the file without a list.
+    if keys[:1] == ["tables"] and keys[2:3] == ["0"] and tuple(keys[:3]) not in layer.lines:
+        del keys[2]
+    # Beyond what the file holds, the model names the alternatives that it tried.
+    return keys, [key for end, key in enumerate(keys, 1) if tuple(keys[:end]) in layer.lines], layer
 
 
 def _keys_beside(keys: Sequence[str]) -> list[str]:
@@ -239,4 +227,9 @@ def _keys_beside(keys: Sequence[str]) -> list[str]:
     elif keys[0] == "tables" and len(keys) > 2:
         within = [key for key in keys[2:-1] if not key.isdigit()]
         inside = Lookup if "lookup" in within else Rule if within[:1] == ["columns"] else TableRule
+    elif keys[0] == "derived" and len(keys) > 2:
+        kinds: dict[str, type[BaseModel]] = {
+            "unpivot": Unpivot, "timeline": Timeline, "streams": Stream, "now": Present
+        }  # fmt: skip
+        inside = next((kinds[key] for key in reversed(keys[:-1]) if key in kinds), Derived)
     return [field.alias or name for name, field in inside.model_fields.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -106,22 +107,22 @@ def _foreign(con: duckdb.DuckDBPyConnection, name: str, path: Path, settings: Se
     return dict(rows)
 
 
-def in_base_currency(
-    table: ibis.Table, rates: pd.DataFrame, fiscal_year: int, columns: tuple[str, ...]
-) -> ibis.Table:
-    """The table with its money columns in base currency, at one rate per currency.
-
-    A currency that has no rate for the year takes the nearest year's. Rows without a currency count
-    as base currency.
-    """
-    if rates.empty:
-        return table
+def rates_of_year(rates: pd.DataFrame, fiscal_year: int) -> dict[str, float]:
+    """The rate of each currency in a fiscal year; one that has no rate for it takes the nearest year's."""
     distance = (rates["fiscal_year"] - fiscal_year).abs()
     nearest = rates.assign(distance=distance).sort_values(["currency", "distance", "fiscal_year"])
     chosen = nearest.drop_duplicates("currency")
-    branches = [
-        (table.currency == row.currency, ibis.literal(float(row.rate))) for row in chosen.itertuples()
-    ]
+    return {str(row.currency): float(row.rate) for row in chosen.itertuples()}
+
+
+def in_base_currency(table: ibis.Table, rates: Mapping[str, float], columns: tuple[str, ...]) -> ibis.Table:
+    """The table with its money columns in base currency, at one rate per currency.
+
+    Rows without a currency count as base currency.
+    """
+    if not rates:
+        return table
+    branches = [(table.currency == currency, ibis.literal(rate)) for currency, rate in rates.items()]
     rate = ibis.cases(*branches, else_=ibis.literal(1.0))
     return table.mutate(
         **{

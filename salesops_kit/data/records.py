@@ -66,6 +66,28 @@ def repair(name: str, path: Path, header: tuple[str, ...], fmt: FileFormat, scra
     return _Repair(name, path, header, fmt).run(scratch)
 
 
+def ends(record: Sequence[str], width: int, footer_lines: Sequence[str]) -> bool:
+    """Whether a record is a line that a report puts below its rows: totals, copyright, who made it.
+
+    A record as wide as the header is one only where its first text is such a beginning alone, or with
+    a count behind it: a customer may be called Total Energies.
+    """
+    text = next((field.strip() for field in record if field.strip()), "").casefold()
+    for line in footer_lines:
+        start = line.casefold()
+        if text == start or text.startswith((f"{start} (", f"{start}:")):
+            return True
+        if len(record) < width and text.startswith(start):
+            return True
+    return False
+
+
+def may_end(record: Sequence[str], width: int, footer_lines: Sequence[str]) -> bool:
+    """Whether a record may stand among such lines: one of them, an empty one, a title."""
+    filled = sum(bool(field.strip()) for field in record)
+    return not filled or (len(record) < width and filled <= 2) or ends(record, width, footer_lines)
+
+
 class _Lines:
     """A file's lines that remembers the first line of the record being read."""
 
@@ -91,6 +113,9 @@ class _Repair:
     def __init__(self, name: str, path: Path, header: tuple[str, ...], fmt: FileFormat) -> None:
         self.name, self.path, self.header, self.fmt = name, path, header, fmt
         self.broken: list[Problem] = []
+        self.flagged: list[Problem] = []
+        self.last = 0
+        self.cut_short: Problem | None = None
         self.shapes: Counter[str] = Counter()
 
     def run(self, scratch: Path) -> Records:
@@ -113,11 +138,44 @@ class _Repair:
             raise InputError(self._all_wrong())
         names = ", ".join(map(sql_name, (*columns, "source_row")))
         relation = f"(SELECT {names} FROM {parquet(Path(made))})"
-        return Records(columns, relation, rows, tuple(self.broken))
+        return Records(columns, relation, rows, tuple(self.broken), tuple(self.flagged))
 
     def _good_records(self) -> Iterator[list[str | int]]:
-        width = len(self.header)
-        number, last, cut_short = 0, 0, None
+        pending: list[tuple[int, list[str]]] = []
+        for number, record in self._records():
+            if self.fmt.footer_lines and may_end(record, len(self.header), self.fmt.footer_lines):
+                pending.append((number, record))
+                continue
+            for held, one in pending:
+                yield from self._checked(held, one)
+            pending = []
+            yield from self._checked(number, record)
+        if any(ends(record, len(self.header), self.fmt.footer_lines) for _, record in pending):
+            text = " | ".join(" ".join(filter(None, record)) for _, record in pending if any(record))
+            self.flagged.append(
+                Problem(
+                    "lines that the report puts below its rows are left out", file=self.name,
+                    row=pending[0][0], expected="a row of the table", got=text[:80], count=len(pending),
+                )
+            )  # fmt: skip
+        else:
+            for held, one in pending:
+                yield from self._checked(held, one)
+        if self.cut_short and self.cut_short.row == self.last and len(self.broken) < self.last - 1:
+            raise InputError(
+                Problem(
+                    "the last row is cut short",
+                    file=self.name,
+                    row=self.last,
+                    expected=self.cut_short.expected,
+                    got=self.cut_short.got,
+                    next_step="The export was not finished: export again.",
+                )
+            )
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Every record below the header that is not blank, with its number."""
+        number = 0
         with long_fields(), self.path.open(encoding="utf-8-sig", newline="") as file:
             lines = _Lines(file)
             reader = csv.reader(lines, delimiter=self.fmt.delimiter, strict=True)
@@ -135,34 +193,22 @@ class _Repair:
                     break
                 if number == 1 or (len(record) <= 1 and not "".join(record).strip()):
                     continue
-                last = number
-                if len(record) != width:
-                    what = "too many fields" if len(record) > width else "too few fields"
-                    self.shapes[what] += 1
-                    text = self.fmt.delimiter.join(record)
-                    self._set_aside(what, number, text, expected=f"{width} fields")
-                    cut_short = self.broken[-1] if len(record) < width else None
-                    continue
-                if (
-                    place := next((i for i, field in enumerate(record) if "\x00" in field), None)
-                ) is not None:
-                    self._set_aside(
-                        "a NUL byte in the field", number, record[place], column=self.header[place],
-                        expected="text",
-                    )  # fmt: skip
-                    continue
-                yield [*record, number]
-        if cut_short and cut_short.row == last and len(self.broken) < last - 1:
-            raise InputError(
-                Problem(
-                    "the last row is cut short",
-                    file=self.name,
-                    row=last,
-                    expected=cut_short.expected,
-                    got=cut_short.got,
-                    next_step="The export was not finished: export again.",
-                )
-            )
+                yield number, record
+
+    def _checked(self, number: int, record: list[str]) -> Iterator[list[str | int]]:
+        """The record with its number where it is whole; else it is set aside."""
+        self.last, width = number, len(self.header)
+        if len(record) != width:
+            what = "too many fields" if len(record) > width else "too few fields"
+            self.shapes[what] += 1
+            self._set_aside(what, number, self.fmt.delimiter.join(record), expected=f"{width} fields")
+            self.cut_short = self.broken[-1] if len(record) < width else None
+            return
+        if (place := next((i for i, field in enumerate(record) if "\x00" in field), None)) is not None:
+            column = self.header[place]
+            self._set_aside("a NUL byte in the field", number, record[place], column=column, expected="text")
+            return
+        yield [*record, number]
 
     def _set_aside(
         self, what: str, row: int, text: str, *, column: str | None = None, expected: str | None = None

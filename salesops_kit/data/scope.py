@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
 import ibis
 from ibis import _
 
@@ -10,6 +14,7 @@ from salesops_kit.data.as_of import GAPLESS_SCHEMA, STATES, gapless_memberships
 from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.dataset import Rows
+from salesops_kit.data.earlier import EARLIER
 from salesops_kit.settings import NO_TEAM
 
 # Columns of a deal that do not change after it is created; all others are known to a former team
@@ -36,22 +41,52 @@ def cut(rows: Rows, teams: tuple[str, ...]) -> Rows:
     Nothing in the slice tells of another team: a deal that moved on stands as it was when the team
     last had it, and company-wide tables are left out.
     """
-    tables: dict[str, ibis.Table] = {}
-    tables[STATES] = rows.table(STATES).filter(_.team.isin(teams))
-    tables["opportunities"] = _deals(rows.table("opportunities"), tables[STATES])
-    for name in _narrowing_order(rows):
-        cut_table = _cut_table(name, rows, tables, teams)
-        if cut_table is not None:
-            tables[name] = cut_table
-    tables[EXCLUSIONS] = _exclusions(rows, tables, teams)
-    return Rows(tables, rows.settings, rows.observed_until, rows.notes, rows.digest)
+    return replace(rows, tables=_Cut(rows, teams), derived={})
 
 
-def _narrowing_order(rows: Rows) -> list[str]:
-    """Tables that others are cut by come first."""
-    first = [name for name in ("accounts", "leads") if name in rows.tables]
-    rest = sorted(set(rows.tables) - {STATES, "opportunities", EXCLUSIONS, *first})
-    return [*first, *rest]
+class _Cut(Mapping[str, ibis.Table]):
+    """The tables of a slice, each cut when it is first asked for."""
+
+    def __init__(self, rows: Rows, teams: tuple[str, ...]) -> None:
+        self._rows, self._teams = rows, teams
+        self._names = sorted(name for name in {*rows.tables, STATES, EXCLUSIONS} if _may_be_cut(name, rows))
+        self._made: dict[str, ibis.Table] = {}
+
+    def __getitem__(self, name: str) -> ibis.Table:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._cut(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _cut(self, name: str) -> ibis.Table:
+        if name in (STATES, EARLIER):
+            return self._rows.table(name).filter(_.team.isin(self._teams))
+        if name == "opportunities":
+            return _deals(self._rows.table("opportunities"), self[STATES])
+        if name == EXCLUSIONS:
+            return _exclusions(self._rows, self, self._teams)
+        return _cut_table(name, self._rows, self, self._teams)
+
+
+def _contract_scope(name: str) -> tuple[str, str]:
+    """How a table is cut, and by which of its columns where the contract names one."""
+    scope, _colon, column = TABLES[name].scope.partition(":") if name in TABLES else ("company", "", "")
+    return scope, column
+
+
+def _may_be_cut(name: str, rows: Rows) -> bool:
+    """Whether a slice may hold a part of the table; of others nobody can say whose the rows are."""
+    if name in (STATES, EARLIER, "opportunities", EXCLUSIONS):
+        return True
+    scope, _column = _contract_scope(name)
+    return scope != "company" and (scope != "lead" or "leads" in rows.tables)
 
 
 def _deals(deals: ibis.Table, states: ibis.Table) -> ibis.Table:
@@ -79,26 +114,24 @@ def _deals(deals: ibis.Table, states: ibis.Table) -> ibis.Table:
 
 
 def _cut_table(
-    name: str, rows: Rows, tables: dict[str, ibis.Table], teams: tuple[str, ...]
-) -> ibis.Table | None:
+    name: str, rows: Rows, tables: Mapping[str, ibis.Table], teams: tuple[str, ...]
+) -> ibis.Table:
     table = rows.table(name)
-    scope, _colon, column = TABLES[name].scope.partition(":") if name in TABLES else ("company", "", "")
-    deals = tables["opportunities"]
-    if scope == "shared":
-        return table
+    scope, column = _contract_scope(name)
     if scope == "opportunity":
         if name == "opportunity_history":
             return _history(table, tables[STATES])
-        return table.semi_join(deals, "opportunity_id")
+        return table.semi_join(tables["opportunities"], "opportunity_id")
     if scope == "account":
+        deals = tables["opportunities"]
         return table.semi_join(deals.filter(deals.account_id.notnull()), "account_id")
     if scope == "team":
         return table.filter(table.team.isin(teams))
     if scope == "lead":
-        return _touches(table, tables)
+        return table.semi_join(tables["leads"], "lead_id")
     if scope == "owner":
         return _members(table, rows, teams) if column == "" else _owned(table, column, rows, teams)
-    return None
+    return table
 
 
 def _history(history: ibis.Table, states: ibis.Table) -> ibis.Table:
@@ -109,13 +142,7 @@ def _history(history: ibis.Table, states: ibis.Table) -> ibis.Table:
     return joined.mutate(owner_id=joined.known_owner).select(*history.columns)
 
 
-def _touches(table: ibis.Table, tables: dict[str, ibis.Table]) -> ibis.Table | None:
-    if "leads" not in tables:
-        return None
-    return table.semi_join(tables["leads"], "lead_id")
-
-
-def _members(table: ibis.Table, rows: Rows, teams: tuple[str, ...]) -> ibis.Table | None:
+def _members(table: ibis.Table, rows: Rows, teams: tuple[str, ...]) -> ibis.Table:
     if "team_memberships" not in rows.tables:
         return table if NO_TEAM in teams else table.limit(0)
     members = rows.table("team_memberships")
@@ -142,15 +169,21 @@ def _owned(table: ibis.Table, column: str, rows: Rows, teams: tuple[str, ...]) -
 
 
 def _stays(rows: Rows) -> ibis.Table:
+    return _gapless(rows.tables.get("team_memberships"), rows.settings.zone)
+
+
+@functools.lru_cache(maxsize=4)
+def _gapless(memberships: ibis.Table | None, zone: str) -> ibis.Table:
+    """Everybody's stays in teams without gaps, the same for all slices of a dataset."""
     columns = ("owner_id", "team", "valid_from_date", "valid_to_date")
-    if "team_memberships" in rows.tables:
-        members = engine.collect(rows.table("team_memberships").select(*columns))
+    if memberships is not None:
+        members = engine.collect(memberships.select(*columns))
     else:
         members = ibis.memtable([], schema=dict.fromkeys(columns, "string")).to_pyarrow().to_pandas()
-    return ibis.memtable(gapless_memberships(members, rows.settings.zone), schema=GAPLESS_SCHEMA)
+    return ibis.memtable(gapless_memberships(members, zone), schema=GAPLESS_SCHEMA)
 
 
-def _exclusions(rows: Rows, tables: dict[str, ibis.Table], teams: tuple[str, ...]) -> ibis.Table:
+def _exclusions(rows: Rows, tables: Mapping[str, ibis.Table], teams: tuple[str, ...]) -> ibis.Table:
     """What was set aside or flagged of the slice: kept deals through the deal, lost rows through the
     owner's team on the last known day."""
     table = rows.table(EXCLUSIONS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fnmatch import fnmatchcase
 
 import duckdb
 
@@ -13,6 +15,7 @@ from salesops_kit.data.engine import sql_name, sql_text
 from salesops_kit.data.mapping import Lookup, Rule, TableRule
 from salesops_kit.data.sources import Source
 from salesops_kit.errors import Problem, did_you_mean
+from salesops_kit.settings import Settings
 
 # One bit per column: text that could not be read; a moment without offset; a local time that the
 # clock change leaves out; one that it has twice.
@@ -31,6 +34,7 @@ class Filling:
     sources: Mapping[str, Source]
     zone: str
     dated: frozenset[str] = frozenset()
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def source(self) -> Source:
@@ -60,7 +64,9 @@ class Filling:
         return {
             f"{name} (source)" if name.casefold() in taken else name: name
             for name in self.source.columns
-            if name in chosen and name not in self.table.columns
+            if name in chosen
+            and name not in self.table.columns
+            and not any(fnmatchcase(name, pattern) for pattern in self.rule.drop)
         }
 
 
@@ -69,7 +75,7 @@ def column_problems(filling: Filling) -> Iterator[Problem]:
     source, known = filling.source, list(filling.source.columns)
     rule = filling.rule
     wanted = [name for column in rule.columns.values() for name in sorted(column.columns())]
-    wanted += [*rule.where, *(rule.keep if isinstance(rule.keep, tuple) else ())]
+    wanted += [*rule.where, *rule.needs, *(rule.keep if isinstance(rule.keep, tuple) else ())]
     for name in dict.fromkeys(wanted):
         if name not in known:
             yield Problem(
@@ -105,7 +111,7 @@ def _misspelt(filling: Filling) -> Iterator[Problem]:
 
 def _lookup_columns(lookup: Lookup, sources: Mapping[str, Source]) -> Iterator[Problem]:
     source = sources.get(lookup.file)
-    for name in (lookup.key, lookup.value) if source else ():
+    for name in lookup.columns() if source else ():
         if source and name not in source.columns:
             yield Problem(
                 f"the file has no column {name!r}", file=source.name, row=1, column=name,
@@ -115,12 +121,13 @@ def _lookup_columns(lookup: Lookup, sources: Mapping[str, Source]) -> Iterator[P
 
 def fan_outs(con: duckdb.DuckDBPyConnection, filling: Filling) -> Iterator[Problem]:
     """Keys of lookups that occur more than once, so that a join would count rows twice."""
-    lookups = {lookup for rule in filling.rule.columns.values() for lookup in rule.lookups()}
-    for file, key in sorted({(lookup.file, lookup.key) for lookup in lookups}):
+    lookups = [lookup for rule in filling.rule.columns.values() for lookup in rule.lookups()]
+    refused = {(one.file, one.key, _where(one.where, "")) for one in lookups if one.repeated == "refuse"}
+    for file, key, where in sorted(refused):
         if file not in filling.sources:
             continue
-        relation = filling.sources[file].relation
-        field = f"trim({sql_name(key)})"
+        relation = f"(SELECT * FROM {filling.sources[file].relation}{where})"
+        field = values.short_id(f"trim({sql_name(key)})", filling.sources[file].format)
         twice = con.execute(
             f"SELECT {field}, count(*), min(source_row) FROM {relation} WHERE {field} <> '' "
             "GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 LIMIT 20"
@@ -148,7 +155,9 @@ def select(filling: Filling, extras: Sequence[str]) -> str:
         parsed = _parse(contract.type, raw, column, filling)
         value = parsed.value
         if column.scale is not None:
-            value = f"try_cast(({value}) * {column.scale:f} AS {values.SQL_TYPES[contract.type]})"
+            value = _scaled(value, column.scale, values.SQL_TYPES[contract.type])
+        if column.add_days:
+            value = f"(({value}) + {column.add_days})"
         typed[name] = value
         _flag(masks, 1 << bit, parsed, values.is_unreadable(contract.type, raw, value))
     for day, instant in table.business_dates.items():
@@ -169,13 +178,11 @@ def select(filling: Filling, extras: Sequence[str]) -> str:
             value = f"nullif(trim(nfc_normalize({raw})), '')"
         columns.append(f"{value} AS {sql_name(name)}")
     columns += [f"({' + '.join(flags) or '0'})::BIGINT AS {mask}" for mask, flags in masks.items()]
-    columns += [f"{sql_text(source.name)} AS source_file", "s.source_row AS source_row"]
+    file = "s.source_file" if source.has_files else sql_text(source.name)
+    columns += [f"{file} AS source_file", "s.source_row AS source_row"]
     query = f"SELECT {', '.join(columns)} FROM {source.relation} AS s {' '.join(joins)}"
-    if rule.where:
-        query += " WHERE " + " AND ".join(
-            f"trim(s.{sql_name(name)}) IN ({', '.join(map(sql_text, allowed))})"
-            for name, allowed in rule.where.items()
-        )
+    present = [f"trim(s.{sql_name(name)}) <> ''" for name in rule.needs]
+    query += _where(rule.where, "s.", present)
     if rule.distinct:
         names = ", ".join(sql_name(name) for name in (*table.columns, *extras))
         query = f"SELECT * FROM ({query}) QUALIFY source_row = min(source_row) OVER (PARTITION BY {names})"
@@ -196,28 +203,76 @@ def _flag(masks: dict[str, list[str]], bit: int, parsed: values.Parsed, unreadab
             masks[mask].append(f"CASE WHEN {flag} THEN {bit} ELSE 0 END")
 
 
+def _scaled(value: str, scale: Decimal, type_: str) -> str:
+    """A number times the scale, reckoned in decimals where they fit: 35 times 0.01 is 0.35."""
+    exact = f"try_cast(try_cast(({value}) AS DECIMAL(24,8)) * {scale:f}::DECIMAL(12,6) AS {type_})"
+    return f"coalesce({exact}, try_cast(({value}) * {scale:f} AS {type_}))"
+
+
+def _where(where: Mapping[str, Sequence[str]], prefix: str, also: Sequence[str] = ()) -> str:
+    """SQL that keeps the rows whose columns have one of their values, and for which ``also`` is true."""
+    parts = [
+        f"trim({prefix}{sql_name(name)}) IN ({', '.join(map(sql_text, allowed))})"
+        for name, allowed in where.items()
+    ]
+    return f" WHERE {' AND '.join([*parts, *also])}" if parts or also else ""
+
+
 def _raw(rule: Rule, filling: Filling, joins: list[str]) -> str:
     """The SQL text of a rule's raw value, with its lookups added to ``joins``."""
     if rule.value is not None:
         raw = f"{sql_text(rule.value)}::VARCHAR"
+    elif rule.row:
+        raw = "s.source_row::VARCHAR"
+    elif rule.setting is not None:
+        raw = f"{sql_text(str(getattr(filling.settings, rule.setting)))}::VARCHAR"
     elif rule.first:
         raw = "coalesce(" + ", ".join(_raw(inner, filling, joins) for inner in rule.first) + ")"
+    elif rule.join:
+        pieces = ", ".join(f"nullif(trim({_raw(inner, filling, joins)}), '')" for inner in rule.join)
+        raw = f"nullif(concat_ws({sql_text(rule.separator)}, {pieces}), '')"
     else:
         raw = values.without_nulls(f"s.{sql_name(str(rule.column))}", filling.source.format)
+    if rule.when:
+        raw = f"CASE WHEN {_where(rule.when, 's.').removeprefix(' WHERE ')} THEN {raw} END"
     if rule.null_when:
         words = ", ".join(map(sql_text, rule.null_when))
         raw = f"CASE WHEN trim({raw}) IN ({words}) THEN NULL ELSE {raw} END"
-    if rule.recode:
-        cases = " ".join(f"WHEN {sql_text(old)} THEN {sql_text(new)}" for old, new in rule.recode.items())
-        raw = f"CASE trim({raw}) {cases} ELSE {raw} END"
+    if rule.like:
+        fits = " OR ".join(f"trim({raw}) GLOB {sql_text(pattern)}" for pattern in rule.like)
+        raw = f"CASE WHEN {fits} THEN {raw} END"
+    raw = _recoded(raw, rule.recode)
     if rule.lookup:
-        lookup, alias = rule.lookup, f"l{len(joins)}"
-        relation = filling.sources[lookup.file].relation
-        joins.append(f"LEFT JOIN {relation} AS {alias} ON trim({alias}.{sql_name(lookup.key)}) = trim({raw})")
-        raw = f"{alias}.{sql_name(lookup.value)}"
+        raw = _looked_up(raw, rule.lookup, filling, joins)
     if rule.true_when:
         words = ", ".join(map(sql_text, rule.true_when))
         raw = f"CASE WHEN {raw} IS NULL THEN NULL ELSE (trim({raw}) IN ({words}))::VARCHAR END"
     if rule.default is not None:
         raw = f"coalesce({raw}, {sql_text(rule.default)})"
     return raw
+
+
+def _recoded(raw: str, recode: Mapping[str, str]) -> str:
+    if not recode:
+        return raw
+    cases = " ".join(f"WHEN {sql_text(old)} THEN {sql_text(new)}" for old, new in recode.items())
+    return f"CASE trim({raw}) {cases} ELSE {raw} END"
+
+
+def _looked_up(raw: str, lookup: Lookup, filling: Filling, joins: list[str]) -> str:
+    """The value that another file holds for ``raw``; its join is added to ``joins``."""
+    alias, other = f"l{len(joins)}", filling.sources[lookup.file]
+    relation = other.relation
+    if lookup.where:
+        relation = f"(SELECT * FROM {relation}{_where(lookup.where, '')})"
+    key = values.short_id(f"trim({sql_name(lookup.key)})", other.format)
+    wanted = values.short_id(f"trim({raw})", filling.source.format)
+    if lookup.repeated == "blank":
+        relation = (
+            f"(SELECT k, min(v) AS v FROM (SELECT {key} AS k, {sql_name(lookup.value)} AS v FROM {relation}) "
+            "GROUP BY 1 HAVING count(DISTINCT v) = 1)"
+        )
+    else:
+        relation = f"(SELECT {key} AS k, {sql_name(lookup.value)} AS v FROM {relation})"
+    joins.append(f"LEFT JOIN {relation} AS {alias} ON {alias}.k = {wanted}")
+    return _recoded(f"{alias}.v", lookup.recode)

@@ -57,6 +57,7 @@ class Snapshot:
     seq: int = 0
     fingerprint: str = ""
     paths: dict[str, Path] = field(default_factory=dict, compare=False)
+    folder: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> str:
         """The snapshot as the JSON that stands beside its files."""

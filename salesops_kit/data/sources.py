@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -12,9 +12,11 @@ from salesops_kit.data.contracts import LINEAGE
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text
 from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.text_files import read_text_file
+from salesops_kit.data.workbooks import DATABASES, EXCEL, copy_table, read_sheet, tables_in
 from salesops_kit.errors import InputError, Problem
 
 SUFFIXES = (".csv", ".parquet")
+READABLE = (*SUFFIXES, *EXCEL, *DATABASES)
 # What a typed column of a Parquet file is written as when it becomes text.
 NATIVE = FileFormat()
 _LARGEST_EXACT = 2**53
@@ -26,6 +28,7 @@ class Source:
 
     ``relation`` is a DuckDB relation expression whose columns are all text, in file order, plus
     ``source_row`` (the header is row 1). ``native`` are columns that had a type of their own (Parquet).
+    A derived source ``has_files``: its relation says in ``source_file`` where each row comes from.
     ``broken`` are the records that were set aside, ``flagged`` what is kept and to be said.
     """
 
@@ -35,10 +38,16 @@ class Source:
     columns: tuple[str, ...]
     relation: str
     rows: int
-    identity: tuple[int, int, int]
+    identity: tuple[int, int, int] | None
     native: frozenset[str] = frozenset()
     broken: tuple[Problem, ...] = ()
     flagged: tuple[Problem, ...] = ()
+    has_files: bool = False
+
+    @property
+    def file_sql(self) -> str:
+        """SQL of the file that a row comes from: a column of a derived source, else this file."""
+        return "source_file" if self.has_files else sql_text(self.name)
 
     def format_of(self, column: str | None) -> FileFormat:
         """How one column writes its values: a typed one in its type's own way."""
@@ -46,6 +55,8 @@ class Source:
 
     def assert_unchanged(self) -> None:
         """Raise when the file changed since it was opened (a half-copied export)."""
+        if self.identity is None:
+            return
         if not self.path.is_file() or _identity(self.path) != self.identity:
             raise InputError(
                 Problem(
@@ -57,42 +68,86 @@ class Source:
 
 
 def find_files(sources: Sequence[Path]) -> dict[str, Path]:
-    """CSV and Parquet files by file name, from files and folders; problems raised all at once."""
+    """The sources of an export by name, from files and folders; problems raised all at once.
+
+    A CSV or Parquet file is a source by its own name, and so is a workbook with one sheet or a database
+    with one table; of several each is one, called as in ``export.xlsx[Deals]``.
+    """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
     for source in sources:
         if source.is_dir():
             files = sorted(p for p in source.iterdir() if _is_data(p))
             if not files:
-                problems.append(Problem("no CSV or Parquet file in this folder", file=str(source)))
+                what = "no CSV, Parquet, Excel or DuckDB file in this folder"
+                problems.append(Problem(what, file=str(source)))
         elif source.is_file():
             files = [source]
         else:
             problems.append(Problem("no such file or folder", file=str(source)))
             continue
         for file in files:
-            if file.suffix.lower() not in SUFFIXES:
-                problems.append(
-                    Problem("not a CSV or Parquet file", file=str(file), expected=" or ".join(SUFFIXES))
-                )
-            elif file.name in found and not file.samefile(found[file.name]):
-                problems.append(Problem(f"two files are called {file.name}", file=str(file)))
-            else:
-                found[file.name] = file
+            if file.suffix.lower() not in READABLE:
+                what = "not a CSV, Parquet, Excel or DuckDB file"
+                problems.append(Problem(what, file=str(file), expected=" or ".join(READABLE)))
+                continue
+            try:
+                names = _names_in(file)
+            except InputError as error:
+                problems += error.problems
+                continue
+            for name in names:
+                if name in found and not file.samefile(found[name]):
+                    problems.append(Problem(f"two files are called {name}", file=str(file)))
+                found.setdefault(name, file)
     if problems:
         raise InputError(problems)
     return found
 
 
+def _names_in(file: Path) -> list[str]:
+    if file.suffix.lower() in SUFFIXES:
+        return [file.name]
+    tables = tables_in(file)
+    if not tables:
+        raise InputError(Problem("the file holds no table", file=file.name))
+    return [file.name] if len(tables) == 1 else [f"{file.name}[{table}]" for table in tables]
+
+
 def _is_data(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$")) and path.is_file()
+    return path.suffix.lower() in READABLE and not path.name.startswith((".", "~$")) and path.is_file()
 
 
-def open_source(con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, *, scratch: Path) -> Source:
+def stem_of(name: str) -> str:
+    """What a source is called without its file's ending: a file's stem, a sheet's or a table's name.
+
+    >>> stem_of("Opportunity.csv"), stem_of("export.xlsx[Deals]")
+    ('Opportunity', 'Deals')
+    """
+    return name[name.index("[") + 1 : -1] if name.endswith("]") and "[" in name else Path(name).stem
+
+
+def open_source(
+    con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, *, scratch: Path, name: str = ""
+) -> Source:
     """Check one file's bytes and shape and make it readable; raises every problem of the file."""
     identity = _identity(path)
+    name = name or path.name
     if path.suffix.lower() == ".parquet":
         source = _open_parquet(con, path, fmt, identity)
+    elif path.suffix.lower() in DATABASES:
+        table = stem_of(name) if name != path.name else tables_in(path)[0]
+        made = _open_parquet(con, copy_table(path, table, scratch), fmt, identity)
+        source = replace(made, name=name, path=path)
+    elif path.suffix.lower() in EXCEL:
+        sheet = read_sheet(
+            path, stem_of(name) if name != path.name else tables_in(path)[0], name, fmt, scratch
+        )
+        records = sheet.records
+        source = Source(
+            name, path, fmt, records.columns, records.relation, records.rows, identity, sheet.native,
+            flagged=records.flagged,
+        )  # fmt: skip
     else:
         read = read_text_file(con, path, fmt, scratch=scratch)
         source = Source(

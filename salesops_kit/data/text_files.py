@@ -21,6 +21,7 @@ from salesops_kit.data.records import MAX_FIELD, Records, apart_from_lineage, lo
 from salesops_kit.errors import InputError, Problem
 
 CHUNK_BYTES = 1 << 22
+TAIL_BYTES = 1 << 16
 ENCODINGS = "utf-8, gb18030, big5, cp949, utf-16, cp1252, latin-1, shift_jis"
 _IN_PLACE = ("utf-8", "utf-8-sig", "ascii")
 _BLANK_RECORD = (b"\n\n", b"\n\r\n")
@@ -52,12 +53,14 @@ def read_text_file(con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, 
         raise InputError(problems)
     scan = _scan(path, fmt, scratch)
     header = _header(scan.readable, path.name, fmt)
-    records = _in_place(con, scan.readable, header, fmt) if scan.regular else None
+    is_plain = scan.regular and not _has_footer(scan.readable, fmt)
+    records = _in_place(con, scan.readable, header, fmt) if is_plain else None
     has_blank_line = records is not None and scan.lines is not None and records.rows + 1 != scan.lines
     if records is None or has_blank_line:
         records = repair(path.name, scan.readable, header, fmt, scratch)
     if scan.mojibake:
         flagged = tuple(_mojibake(con, path.name, records))
+        flagged = (*records.flagged, *flagged)
         records = Records(records.columns, records.relation, records.rows, records.broken, flagged)
     return records
 
@@ -147,6 +150,17 @@ def _has_blank_record(path: Path) -> bool:
     return False
 
 
+def _has_footer(path: Path, fmt: FileFormat) -> bool:
+    """Whether a line near the end of the file begins as those below a report's rows do."""
+    if not fmt.footer_lines:
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    starts = tuple(line.casefold() for line in fmt.footer_lines)
+    return any(line.lstrip(f'{fmt.delimiter}" ').casefold().startswith(starts) for line in lines)
+
+
 def _wrong_encoding(path: Path, fmt: FileFormat, declared: str) -> Problem:
     row, column, got = _first_lost(path, fmt)
     return Problem(
@@ -192,16 +206,20 @@ def _header(path: Path, name: str, fmt: FileFormat) -> tuple[str, ...]:
             names = next(csv.reader(file, delimiter=fmt.delimiter), [])
         except csv.Error as error:
             raise InputError(Problem(f"the header cannot be read: {error}", file=name, row=1)) from None
-    names = [column.strip() for column in names]
+    return named_once([column.strip() for column in names], name, 1)
+
+
+def named_once(names: list[str], name: str, row: int) -> tuple[str, ...]:
+    """The column names of a file's header row; raises those that are missing or given twice."""
     if not any(names):
-        raise InputError(Problem("the first row holds no column names", file=name, row=1))
+        raise InputError(Problem("the first row holds no column names", file=name, row=row))
     # Names that differ only by case are one name to every engine.
     times = Counter(column.casefold() for column in names if column)
     problems = [
         Problem(
             f"the header names {column!r} {times[column.casefold()]} times",
             file=name,
-            row=1,
+            row=row,
             column=column,
             expected="every name once, whatever its case",
         )
@@ -212,7 +230,7 @@ def _header(path: Path, name: str, fmt: FileFormat) -> tuple[str, ...]:
         Problem(
             f"column {number} has no name",
             file=name,
-            row=1,
+            row=row,
             next_step="If the data start in this row, put a header above it.",
         )
         for number, column in enumerate(names, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, MONEY_TYPE
 from salesops_kit.data.engine import sql_text
-from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.file_format import EITHER, FileFormat
 
 SQL_TYPES = {
     "id": "VARCHAR",
@@ -63,6 +63,13 @@ def without_nulls(raw: str, fmt: FileFormat) -> str:
     return f"CASE WHEN {raw} IN ({', '.join(map(sql_text, words))}) THEN NULL ELSE {raw} END"
 
 
+def short_id(text: str, fmt: FileFormat) -> str:
+    """SQL of an id without the check characters that the file's format says to cut."""
+    for length, kept in fmt.short_ids.items():
+        text = f"CASE WHEN length({text}) = {length} THEN left({text}, {kept}) ELSE {text} END"
+    return text
+
+
 def is_unreadable(type_: str, raw: str, value: str) -> str | None:
     """SQL that is true where there is text but no value; None for types that any text fits."""
     if type_ in ("id", "category", "text"):
@@ -78,7 +85,7 @@ def parse(type_: str, raw: str, fmt: FileFormat, zone: str, business_zone: str) 
     spaces here, since its spellings are compared as they stand in the file.
     """
     if type_ == "id":
-        return Parsed(f"nullif(trim(nfc_normalize({raw})), '')")
+        return Parsed(short_id(f"nullif(trim(nfc_normalize({raw})), '')", fmt))
     if type_ in ("category", "text"):
         return Parsed(f"nullif(nfc_normalize({raw}), '')")
     if type_ == "bool":
@@ -133,8 +140,12 @@ def _plain_sign(text: str, fmt: FileFormat) -> str:
 def _date(raw: str, fmt: FileFormat, zone: str, business_zone: str) -> str:
     text = f"trim({raw})"
     business = sql_text(business_zone)
+    epoch = f"timezone({business}, {_epoch(text)})::DATE"
     if fmt.dates == "epoch_ms":
-        return f"timezone({business}, {_epoch(text)})::DATE"
+        return epoch
+    if fmt.dates == EITHER:
+        iso = _date(raw, fmt.model_copy(update={"dates": "iso"}), zone, business_zone)
+        return f"coalesce({epoch}, {iso})"
     if fmt.dates == "iso":
         naive = f"try_cast({text} AS TIMESTAMP)"
         return (
@@ -168,13 +179,17 @@ def _instant(raw: str, fmt: FileFormat, zone: str) -> Parsed:
     text = f"trim({raw})"
     if fmt.instants == "epoch_ms":
         return Parsed(_in_range(_epoch(text), "TIMESTAMPTZ"))
+    if fmt.instants == EITHER:
+        iso = _instant(raw, fmt.model_copy(update={"instants": "iso"}), zone)
+        epoch = _in_range(_epoch(text), "TIMESTAMPTZ")
+        return Parsed(f"coalesce({epoch}, {iso.value})", iso.naive, iso.skipped, iso.repeated)
     local: str | None
     aware: str | None
     if fmt.instants == "iso":
         readable = f"regexp_full_match({text}, '{_ISO_MOMENT}')"
         has_offset = f"regexp_matches({text}, '{_OFFSET}')"
         # The form that most systems write is told by its length alone; the patterns cost the rest only.
-        usual = f"length({raw}) = 20 AND ends_with({raw}, 'Z')"
+        usual = f"length({raw}) IN (20, 24) AND ends_with({raw}, 'Z')"
         other = f"{usual} OR NOT {readable} OR {has_offset}"
         local = f"CASE WHEN {other} THEN NULL ELSE try_cast({text} AS TIMESTAMP) END"
         aware = (

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
+from salesops_kit.display.narrative import compared, of_plan
 from salesops_kit.display.svg import figure_svg
 from salesops_kit.display.tables import MONEY, frame_html
 from salesops_kit.language import _
@@ -49,6 +50,22 @@ def figure_html(
     )
 
 
+def quality_html(quality: Mapping[str, Any], notes: Sequence[str]) -> str:
+    """What the numbers rest on: ties or not and money under flags first, the rest one click away.
+
+    ``quality``: ``ties`` (true, false, or None when nothing was declared), ``tie_text``, ``flag_text``.
+    """
+    state = {True: "ties", False: "differs"}.get(quality.get("ties"), "unchecked")  # type: ignore[arg-type]
+    lines = [text for text in (quality.get("tie_text"), quality.get("flag_text")) if text]
+    said = "".join(f"<p>{escape(formats.visible(text))}</p>" for text in lines)
+    more = (
+        f"<details><summary>{escape(_('More about the data'))}</summary>{notes_html(notes)}</details>"
+        if notes
+        else ""
+    )
+    return f'<div class="quality {state}" role="note">{said}{more}</div>'
+
+
 def text_html(message: str) -> str:
     """A message that needs no picture."""
     return f'<p class="message">{escape(formats.visible(message))}</p>'
@@ -64,20 +81,26 @@ def headlines_html(frame: pd.DataFrame, *, currency: str) -> str:
     """Headlines as cards: three large, the others smaller; interval and prior under the number, the
     definition one click away.
 
-    Columns: label, value, unit, n, low, high, definition, prior, reason (why a value is missing);
-    ``attrs["prior_label"]`` names the period of the prior values.
+    Columns: label, value, unit, kind, n, low, high, definition, target, prior, reason (why a value is
+    missing) and, where known, ``year_ago``; ``attrs["prior_label"]`` and ``attrs["year_ago_label"]`` name
+    the periods of these values. What was counted (kind ``additive``) is compared with them in percent,
+    what is estimated only stands beside them.
     """
     rows = frame.to_dict("records")
-    prior = str(frame.attrs.get("prior_label") or _("before"))
-    cards = "".join(_card(row, currency, prior) for row in rows[:FIRST_CARDS])
-    rest = "".join(_card(row, currency, prior) for row in rows[FIRST_CARDS:])
+    periods = {
+        "prior": str(frame.attrs.get("prior_label") or _("before")),
+        "year_ago": str(frame.attrs.get("year_ago_label") or _("a year ago")),
+    }
+    cards = "".join(_card(row, currency, periods) for row in rows[:FIRST_CARDS])
+    rest = "".join(_card(row, currency, periods) for row in rows[FIRST_CARDS:])
     more = f'<div class="cards lesser">{rest}</div>' if rest else ""
     return f'<div class="cards">{cards}</div>{more}'
 
 
-def _card(row: Mapping[Any, Any], currency: str, prior: str) -> str:
+def _card(row: Mapping[Any, Any], currency: str, periods: Mapping[str, str]) -> str:
     unit = str(row.get("unit") or "")
     unit = currency if unit == MONEY else unit
+    is_counted = row.get("kind") == "additive"
 
     def show(value: Any) -> str:
         return formats.value(value, unit)
@@ -85,14 +108,22 @@ def _card(row: Mapping[Any, Any], currency: str, prior: str) -> str:
     lines = []
     if not formats.is_missing(row.get("low")):
         lines.append(_("likely {interval}").format(interval=formats.interval(row["low"], row["high"], show)))
-    if not formats.is_missing(row.get("target")):
+    if is_counted:
+        lines.append(of_plan(row["value"], row.get("target"), show))
+    elif not formats.is_missing(row.get("target")):
         lines.append(_("plan {value}").format(value=show(row["target"])))
-    if not formats.is_missing(row.get("prior")):
-        lines.append(_("{period}: {value}").format(period=prior, value=show(row["prior"])))
+    for name, period in periods.items():
+        other = row.get(name)
+        if formats.is_missing(other):
+            continue
+        if is_counted and not formats.is_missing(row["value"]):
+            lines.append(compared(row["value"], other, name=period, show=show))
+        else:
+            lines.append(_("{period}: {value}").format(period=period, value=show(other)))
     reason = row.get("reason")
     if isinstance(reason, str) and reason:
         lines.append(formats.visible(reason))
-    told = "".join(f"<span>{escape(line)}</span>" for line in lines)
+    told = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
     label = escape(formats.visible(row["label"]))
     definition = escape(formats.visible(row["definition"]))
     summary = escape(_("Definition: {label}").format(label=formats.visible(row["label"])))

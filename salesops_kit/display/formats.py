@@ -30,6 +30,7 @@ _SIGNIFICANT = 3
 # From here on a figure is written with an exponent: longer ones are no longer read, and decimal
 # arithmetic keeps 28 digits.
 _LARGEST = Decimal("1e15")
+_LARGEST_RATE = Decimal("1e6")
 _HALF = Decimal("0.5")
 _HALF_CENT = Decimal("0.005")
 _PERCENT_UNITS = frozenset({"rate", "share", "percent", "%"})
@@ -137,7 +138,7 @@ def percent(value: Any, digits: int = 0) -> str:
     if is_missing(value):
         return missing()
     rate = _decimal(value)
-    if abs(rate) >= _LARGEST:
+    if abs(rate) >= _LARGEST_RATE:
         return _("{number}%").format(number=_scientific(rate * 100))
     step = Decimal(1).scaleb(-digits - 2)
     rounded = rate.quantize(step)

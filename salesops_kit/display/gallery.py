@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from salesops_kit.display import charts, formats
 from salesops_kit.display.charts import _notation
-from salesops_kit.display.figure import figure_html
+from salesops_kit.display.figure import figure_html, headlines_html, quality_html
 from salesops_kit.display.heat import heat_html
 from salesops_kit.display.tables import frame_html
 
@@ -66,21 +66,36 @@ def figures(cases: Sequence[str] = tuple(CASES)) -> Iterator[tuple[str, str, Fig
             yield chart, case, figure, frame
 
 
-def page() -> str:
+def page(cases: Sequence[str] = tuple(CASES)) -> str:
     """The gallery as a self-contained HTML page under the reports' own stylesheet."""
+    chosen = {case: CASES[case] for case in cases}
     parts = []
     section = ""
-    for chart, case, figure, frame in figures():
+    for chart, case, figure, frame in figures(cases):
         if chart != section:
             parts.append(f"<h2>{escape(chart)}</h2>")
             section = chart
         message = f"{chart}: {case}"
         told = f"The chart {chart} drawn on the case {case}, {len(frame)} rows."
         parts.append(figure_html(figure, message=message, alternative=told, frame=frame))
+    parts.append("<h2>headlines</h2>")
+    for case, (names, values) in chosen.items():
+        parts.append(f"<h3>{escape(case)}</h3>" + headlines_html(_headlines(names, values), currency="USD"))
+    parts.append("<h2>what the numbers rest on</h2>")
+    for ties in (True, False, None):
+        said = {"ties": ties, "tie_text": f"ties: {ties}", "flag_text": "3 records are set aside."}
+        parts.append(f"<h3>ties: {ties}</h3>" + quality_html(said, [f"A note where ties is {ties}."]))
     parts.append("<h2>tables</h2>")
-    for case, (names, values) in CASES.items():
+    for case, (names, values) in chosen.items():
         frame = pd.DataFrame({"team": list(names), "rate": list(values), "n": range(len(names))})
         parts.append(frame_html(frame, caption=f"table: {case}", units={"rate": "rate"}))
+        trends = pd.DataFrame(
+            {
+                "team": [f"{formats.text(name)} ({case})" for name in names],
+                "trend": [_quarters(value) for value in values],
+            }
+        )
+        parts.append(frame_html(trends, caption=f"trends: {case}", units={"trend": "trend rate"}))
         wide = pd.DataFrame(
             {"cohort": list(names)} | {f"month {k}": np.array(values) / (k + 1) for k in range(8)}
         )
@@ -90,6 +105,30 @@ def page() -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Gallery</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body><main><h1>Gallery</h1>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _quarters(value: float) -> list[float]:
+    """Eight quarters of a figure, the fourth unknown."""
+    return [NAN if place == 3 else value * (1 + 0.2 * np.sin(place)) for place in range(8)]
+
+
+def _headlines(names: Sequence[str | None], values: Sequence[float]) -> pd.DataFrame:
+    amounts = np.array(values, dtype=float) * 1e6
+    return pd.DataFrame(
+        {
+            "label": [formats.text(name) for name in names],
+            "value": amounts,
+            "unit": "money",
+            "kind": "additive",
+            "low": amounts - 1e5,
+            "high": amounts + 1e5,
+            "definition": "What is counted.",
+            "target": 5e5,
+            "prior": amounts * 0.8,
+            "year_ago": amounts * 1.3,
+            "reason": ["" if np.isfinite(amount) else "No deal to measure it by." for amount in amounts],
+        }
     )
 
 
@@ -238,7 +277,9 @@ def main() -> None:
     """Write the gallery to the file named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m salesops_kit.display.gallery", description=main.__doc__)
     parser.add_argument("out", type=Path, help="the HTML file to write")
-    parser.parse_args().out.write_text(page(), encoding="utf-8")
+    parser.add_argument("--case", action="append", choices=[*CASES], help="only this case; may be repeated")
+    given = parser.parse_args()
+    given.out.write_text(page(given.case or tuple(CASES)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit.display import formats
 from salesops_kit.language import _
+
+# A smaller change than half a percent would be shown as none.
+LEAST_CHANGE = 0.005
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Exhibit:
     nothing but the sentence with ``is_text``.
 
     ``alternative`` describes the picture in words; empty means that the message does. ``said`` are notes
-    of the table that the message says already.
+    of the table that the message says already. ``table`` stands for the frame that the message was made
+    of where readers need it in another shape; ``units`` are those of its columns.
     """
 
     message: str
@@ -26,6 +32,8 @@ class Exhibit:
     alternative: str = ""
     is_text: bool = False
     said: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_evidence(low: Any, high: Any) -> bool:
@@ -66,3 +74,43 @@ def no_evidence(what: str, *, p_value: Any = None, deals_needed: Any = None) -> 
             n=formats.count(deals_needed)
         )
     return sentence
+
+
+def compared(value: Any, other: Any, *, name: str, show: Callable[[Any], str]) -> str:
+    """What was counted beside the same of another period: a fact, so the change is said as it is.
+
+    ``name`` is the other period's. Where either is missing nothing is said; a change needs a positive
+    figure to be a share of.
+
+    >>> compared(120, 100, name="2026-Q2", show=formats.count)
+    'up 20% from 2026-Q2 (100)'
+    >>> compared(5, 0, name="2026-Q2", show=formats.count)
+    '2026-Q2: 0'
+    """
+    if formats.is_missing(value) or formats.is_missing(other):
+        return ""
+    beside = show(other)
+    if other <= 0:
+        return _("{period}: {value}").format(period=name, value=beside)
+    share = float(value) / float(other) - 1
+    change = formats.percent(abs(share))
+    if abs(share) < LEAST_CHANGE:
+        return _("as in {period} ({value})").format(period=name, value=beside)
+    sentence = (
+        _("up {change} from {period} ({value})") if share > 0 else _("down {change} from {period} ({value})")
+    )
+    return sentence.format(change=change, period=name, value=beside)
+
+
+def of_plan(value: Any, target: Any, show: Callable[[Any], str]) -> str:
+    """How much of a plan is reached; empty without a plan, the plan alone where it is zero.
+
+    >>> of_plan(80, 100, formats.count), of_plan(None, 100, formats.count)
+    ('80% of plan (100)', 'plan 100')
+    """
+    if formats.is_missing(target):
+        return ""
+    if formats.is_missing(value) or target <= 0:
+        return _("plan {value}").format(value=show(target))
+    reached = formats.percent(float(value) / float(target))
+    return _("{share} of plan ({value})").format(share=reached, value=show(target))

@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -118,10 +119,53 @@ def _draw(figure: Figure) -> str:
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font", category=UserWarning)
         # Tick labels come to be while drawing, under the settings above.
         _make_literal(figure)
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None}
-        )
+        with _lines_apart(figure):
+            figure.savefig(
+                buffer,
+                format="svg",
+                transparent=True,
+                metadata={"Date": None, "Creator": None, "Format": None},
+            )
     return _NOT_XML.sub(lambda match: visible(match[0]), buffer.getvalue())
+
+
+@contextmanager
+def _lines_apart(figure: Figure) -> Iterator[None]:
+    """Each line of a text of several lines as a text of its own, for the time of drawing.
+
+    Matplotlib anchors only texts of one line in the SVG; the lines of others start where its own font
+    would have them start, which in a reader's wider font is beyond where they should end.
+    """
+    several = [text for text in figure.findobj(Text) if "\n" in text.get_text() and text.get_visible()]
+    added = []
+    if several:
+        figure.draw_without_rendering()
+        onto_figure = figure.transFigure.inverted()
+        for text in several:
+            box = text.get_window_extent()
+            lines = text.get_text().split("\n")
+            x = {"left": box.x0, "right": box.x1}.get(text.get_horizontalalignment(), (box.x0 + box.x1) / 2)
+            for place, line in enumerate(lines):
+                y = box.y1 - (place + 0.5) * box.height / len(lines)
+                added.append(
+                    figure.text(
+                        *onto_figure.transform((x, y)),
+                        line,
+                        ha=text.get_horizontalalignment(),
+                        va="center_baseline",
+                        fontproperties=text.get_fontproperties(),
+                        color=text.get_color(),
+                        parse_math=False,
+                    )
+                )
+            text.set_visible(False)
+    try:
+        yield
+    finally:
+        for drawn in added:
+            drawn.remove()
+        for text in several:
+            text.set_visible(True)
 
 
 def _make_literal(figure: Figure) -> None:

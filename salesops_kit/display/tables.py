@@ -17,9 +17,12 @@ import pandas as pd
 
 from salesops_kit.display import formats
 from salesops_kit.language import _, ngettext
+from salesops_kit.sparkline import sparkline_svg
 
 CAP_ROWS = 200
 MONEY = "money"
+# A cell that holds a list of figures of this unit is drawn as a sparkline: "trend money", "trend rate".
+TREND = "trend"
 
 
 def labels() -> dict[str, str]:
@@ -55,6 +58,10 @@ def labels() -> dict[str, str]:
         "problem": _("Problem"),
         "column_name": _("Column"),
         "action": _("What is done"),
+        "bookings": _("Bookings"),
+        "of_plan": _("Of plan"),
+        "trend": _("Quarter by quarter"),
+        "best_rate": _("Best rate"),
         "rows": _("Rows"),
         "first_file": _("First in file"),
         "first_row": _("At row"),
@@ -64,11 +71,12 @@ def labels() -> dict[str, str]:
 def label(name: str) -> str:
     """The heading of a column.
 
-    >>> label("p50"), label("mean_won_amount")
-    ('Half left by', 'Mean won amount')
+    >>> label("p50"), label("mean_won_amount"), label("2027-Q3")
+    ('Half left by', 'Mean won amount', '2027-Q3')
     """
     known = labels().get(name)
-    return known if known else formats.visible(name.replace("_", " ").strip().capitalize())
+    words = formats.visible(name.replace("_", " ").strip())
+    return known if known else words[:1].upper() + words[1:]
 
 
 def frame_html(
@@ -83,8 +91,9 @@ def frame_html(
 ) -> str:
     """A frame as HTML: the first column heads its row, numbers are right-aligned by class.
 
-    ``units`` names the unit of a column (``rate``, ``days``, ``deals``, ``money`` for ``currency``);
-    ``columns`` chooses and orders; rows beyond ``cap_rows`` are counted in a note. The table scrolls
+    ``units`` names the unit of a column (``rate``, ``days``, ``deals``, ``money`` for ``currency``;
+    ``trend money`` for a list of amounts that is drawn as a small line); ``columns`` chooses and orders;
+    rows beyond ``cap_rows`` are counted in a note. The table scrolls
     within a region that the keyboard can reach, so that a page never does.
     """
     units = units or {}
@@ -120,7 +129,10 @@ def frame_html(
 def _row(values: Sequence[Any], units: Sequence[str], looks: Sequence[str], currency: str) -> str:
     cells = []
     for position, (value, unit, look) in enumerate(zip(values, units, looks, strict=True)):
-        text = escape(_cell(value, unit, currency))
+        if unit.startswith(TREND):
+            text = _trend(values[0], value, unit, currency)
+        else:
+            text = escape(_cell(value, unit, currency))
         cells.append(f"<td{look}>{text}</td>" if position else f'<th scope="row"{look}>{text}</th>')
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -134,8 +146,18 @@ def _cell(value: Any, unit: str, currency: str) -> str:
     return formats.value(value, currency if unit == MONEY else unit, exact=unit == "rate")
 
 
+def _trend(name: Any, values: Sequence[Any], unit: str, currency: str) -> str:
+    """A list of figures, the oldest first, as a line that tells its figures to who cannot see it."""
+    of = unit.removeprefix(TREND).strip()
+    figures = [None if formats.is_missing(value) else float(value) for value in values]
+    told = ", ".join(_cell(value, of, currency) for value in figures)
+    return sparkline_svg(
+        figures, _("{name}, quarter by quarter: {figures}").format(name=formats.text(name), figures=told)
+    )
+
+
 def _class(column: pd.Series, unit: str) -> str:
-    is_number = bool(unit) or (
+    is_number = (bool(unit) and not unit.startswith(TREND)) or (
         pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     )
     return ' class="number"' if is_number else ""

@@ -110,7 +110,8 @@ def join_dimensions(
     if wanted["accounts"]:
         wanted["opportunities"].setdefault("joined_account_id", "account_id")
     keys = {"accounts": "joined_account_id"}
-    result = rows.mutate(**{d.column_in_rows: rows[d.column] for d in dimensions if d.table == _ROWS})
+    own = {d.column_in_rows: rows[d.column] for d in dimensions if d.table == _ROWS}
+    result = rows.mutate(**own) if own else rows
     for name, columns in wanted.items():
         if columns:
             result = _left_join(result, name, tables.get(name), columns, keys.get(name, _KEYS[name]))

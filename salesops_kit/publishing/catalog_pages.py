@@ -12,12 +12,14 @@ from typing import Any
 
 from salesops_kit.language import _, ngettext, use_locale
 from salesops_kit.publishing import files
-from salesops_kit.publishing.headlines import HEIGHT, WIDTH, Headline, headline
+from salesops_kit.publishing.gates import notes
+from salesops_kit.publishing.headlines import Headline, headline
 from salesops_kit.publishing.ledger import BAD, GOOD, Entry, Ledger, latest
 from salesops_kit.publishing.paths import CATALOG, Address, check_inside, relative_link
 from salesops_kit.publishing.render import PAGE
 from salesops_kit.publishing.worker import NOTEBOOK_FILE, PAGE_FILE, WORKBOOK_FILE
-from salesops_kit.settings import COMPANY
+from salesops_kit.settings import COMPANY, NO_TEAM
+from salesops_kit.sparkline import HEIGHT, WIDTH
 
 FOLDER = Path(__file__).parent / "catalog"
 # The catalog looks like the pages that it leads to: their style first, then its own.
@@ -61,6 +63,7 @@ class Card:
     headlines: tuple[Headline, ...]
     error_cell: int | None
     error: str
+    notes: tuple[str, ...]
     good_run: str
     anchor: str
     previous: str
@@ -158,7 +161,12 @@ def status_text(status: str) -> str:
 
 
 def _choices(pairs: Any) -> list[tuple[str, str]]:
-    return sorted(dict(pairs).items(), key=lambda pair: (pair[0] != COMPANY, pair[1].casefold()))
+    return sorted(dict(pairs).items(), key=lambda pair: _place(pair[1], pair[0]))
+
+
+def _place(name: str, scope: str) -> tuple[bool, bool, str]:
+    """Where a name stands in a list: the company first, what has no team last."""
+    return scope != COMPANY, name == NO_TEAM, name.casefold()
 
 
 def _groups(made: Sequence[Card]) -> list[tuple[str, list[Card]]]:
@@ -169,7 +177,7 @@ def _groups(made: Sequence[Card]) -> list[tuple[str, list[Card]]]:
 
 
 def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> list[Card]:
-    """A card for each address, the newest quarter first, the company before its teams."""
+    """A card for each address, the newest quarter first, the company before its teams, "(no team)" last."""
     quarters: dict[tuple[str, str, str], dict[str, Entry | None]] = {}
     for address, entries in by_address.items():
         same = quarters.setdefault((address.audience, address.scope, address.report), {})
@@ -182,7 +190,7 @@ def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *,
             if quarter < address.quarter
         }
         made.append(_card(address, entries, page, earlier, locale))
-    made.sort(key=lambda card: (card.scope != COMPANY, card.scope_name.casefold(), card.title))
+    made.sort(key=lambda card: (*_place(card.scope_name, card.scope), card.title))
     return sorted(made, key=lambda card: card.quarter, reverse=True)
 
 
@@ -218,6 +226,7 @@ def _card(
         headlines=tuple(_headlines(good, past, scope_name, locale)) if good else (),
         error_cell=error.cell if error else None,
         error=f"{error.name}: {error.message}" if error else "",
+        notes=tuple(notes(good.manifest.gates)) if good else (),
         good_run=good.manifest.run if good and failed else "",
         anchor=_anchor(address.quarter, address),
         previous=_anchor(max(earlier), address) if earlier else "",

@@ -14,10 +14,10 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import format_compact_currency, format_currency, format_decimal, format_percent
 
 from salesops_kit.language import _, ngettext
+from salesops_kit.sparkline import Sparkline, sparkline
 
 MINUS = "\N{MINUS SIGN}"
 LONGEST_TREND = 8
-WIDTH, HEIGHT, EDGE = 112, 28, 3
 _QUARTER = re.compile(r"(\d{4})-Q([1-4])")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _UNGROUPED = re.compile(r"\d{5,}")
@@ -26,20 +26,21 @@ _COUNTED = frozenset({"count", "deals", "rows", "reps", "customers", "leads", "n
 
 @dataclass(frozen=True)
 class Trend:
-    """A line through a headline's quarters: SVG points, the end's place, and the same in words."""
+    """A line through a headline's quarters, and the same in words."""
 
-    points: str
-    end: tuple[float, float]
+    line: Sparkline
     text: str
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One headline: what it is, how much, how that differs from the quarter before, how it moved."""
+    """One headline: what it is, how much (or why that is not known), how that differs from the quarter
+    before, how it moved."""
 
     name: str
     value: str
     definition: str
+    reason: str = ""
     change: str = ""
     trend: Trend | None = None
 
@@ -78,21 +79,21 @@ def headline(
         name=name,
         value=format_value(record, locale),
         definition=str(record.get("definition") or ""),
+        reason="" if _is_number(record.get("value")) else str(record.get("reason") or ""),
         change=_change(record, prior, quarter, locale),
         trend=_trend(name, scope_name, {**past, quarter: record}, locale),
     )
 
 
 def format_value(record: Mapping[str, Any], locale: str) -> str:
-    """A headline's value by its unit and locale, as its page shows it; ``n/a`` and the reason without one.
+    """A headline's value by its unit and locale, as its page shows it; ``n/a`` without one.
 
     >>> format_value({"value": 4833219, "unit": "USD"}, "en"), format_value({"value": None}, "en")
     ('$4.83M', 'n/a')
     """
     value = record.get("value")
     if not _is_number(value):
-        why = record.get("reason")
-        return f"{_('n/a')} ({why})" if why else _("n/a")
+        return _("n/a")
     unit = "rate" if record.get("kind") == "rate" else str(record.get("unit") or "")
     return _signed(Decimal(repr(value)), unit, _parsed(locale))
 
@@ -185,28 +186,15 @@ def _trend(name: str, scope_name: str, records: Mapping[str, Mapping[str, Any]],
         for quarter, record in records.items()
         if (number := quarter_number(quarter)) is not None and _is_number(record.get("value"))
     )[-LONGEST_TREND:]
-    if len(known) < 2:
-        return None
-    first, last = known[0][0], known[-1][0]
-    values = [float(record["value"]) for _number, _quarter, record in known]
-    low, high = min(values), max(values)
-    points = [
-        (
-            round(EDGE + (WIDTH - 2 * EDGE) * (number - first) / (last - first), 1),
-            round(
-                HEIGHT / 2 if high == low else EDGE + (HEIGHT - 2 * EDGE) * (high - value) / (high - low), 1
-            ),
-        )
-        for (number, _quarter, _record), value in zip(known, values, strict=True)
-    ]
-    steps = ", ".join(f"{quarter} {format_value(record, locale)}" for _number, quarter, record in known)
-    return Trend(
-        points=" ".join(f"{x:g},{y:g}" for x, y in points),
-        end=points[-1],
-        text=_("{name}, {scope}, quarter by quarter: {steps}").format(
-            name=name, scope=scope_name, steps=steps
-        ),
+    line = sparkline(
+        [float(record["value"]) for _number, _quarter, record in known],
+        [float(number) for number, _quarter, _record in known],
     )
+    if line is None:
+        return None
+    steps = ", ".join(f"{quarter} {format_value(record, locale)}" for _number, quarter, record in known)
+    text = _("{name}, {scope}, quarter by quarter: {steps}")
+    return Trend(line, text.format(name=name, scope=scope_name, steps=steps))
 
 
 @lru_cache(maxsize=32)

@@ -12,22 +12,53 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty
 from typing import Any, ClassVar
 
 import psutil
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_core.utils import ensure_async
+from traitlets import Type
 from traitlets.config import Config
 
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE
 
 HAS_IPC = sys.platform != "win32"
 WARM = "salesops-warm"
+POLL_SECONDS = 0.005
+
+
+class PromptClient(AsyncKernelClient):
+    """A client that is ready as soon as its kernel is.
+
+    The usual one then listens for another fifth of a second, to drop what it hears; nobody minds
+    messages of no cell.
+    """
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel has answered and is heard; raises ``RuntimeError`` when it does not."""
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            self.kernel_info()
+            with contextlib.suppress(Empty):
+                reply = await ensure_async(self.shell_channel.get_msg(timeout=1))
+                # A subscription takes effect late; what a cell showed before would be lost.
+                await ensure_async(self.iopub_channel.get_msg(timeout=0.2))
+                if reply["msg_type"] == "kernel_info_reply":
+                    self._handle_kernel_info_reply(reply)
+                    return
+            if not await ensure_async(self.is_alive()):
+                raise RuntimeError("Kernel died before replying to kernel_info")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
 
 
 class PrivateKernel(AsyncKernelManager):
     """A kernel manager that remembers the last kernel it started, so that all of it can be ended."""
 
+    client_factory: type[AsyncKernelClient] = Type(PromptClient, klass=AsyncKernelClient)  # type: ignore[assignment]
     last_pid: ClassVar[int | None] = None
     last_folder: ClassVar[Path | None] = None
     last_process: ClassVar[Any] = None
@@ -42,6 +73,10 @@ class PrivateKernel(AsyncKernelManager):
         await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
         PrivateKernel.last_pid = getattr(self.provisioner, "pid", None)
         PrivateKernel.last_process = getattr(self.provisioner, "process", None)
+
+    async def _async_wait(self, pollinterval: float = POLL_SECONDS) -> None:
+        # A killed kernel is gone at once; the base class looks after a tenth of a second.
+        await super()._async_wait(pollinterval)
 
 
 def is_warm() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,9 +18,7 @@ from salesops_kit.publishing.manifest import SCHEMA, Manifest, PublishedFile
 from salesops_kit.publishing.paths import (
     AREAS,
     RUNS,
-    STAGING,
     Address,
-    check_inside,
     is_run_id,
     quarter_folder,
     scope_folder,
@@ -37,6 +34,7 @@ class Entry(BaseModel):
 
     ``bundle`` and ``stable.path`` are relative to the reports folder; a report that was not published
     has no bundle, and a stable page only where the last good one was written again with a banner.
+    ``set_aside`` says what became of a bundle of the past that was changed after it was published.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +44,7 @@ class Entry(BaseModel):
     bundle: str | None = None
     manifest_sha256: str | None = None
     stable: PublishedFile | None = None
+    set_aside: str = ""
 
     @property
     def address(self) -> Address:
@@ -142,58 +141,6 @@ def bundles(root: Path) -> Iterator[Path]:
         for path in sorted((root / area).glob("*/*/*/*")):
             if is_run_id(path.name) and path.is_dir() and not path.is_symlink():
                 yield path
-
-
-def recover(root: Path) -> list[Problem]:
-    """Put right what a dead run left behind. Call it under the lock.
-
-    Staged work is dropped. A record that says ``running`` belongs to a dead run: its published bundles
-    are entered, its unpublished ones removed. A record that is lost or cut short is rebuilt from its
-    bundles' manifests; the failures it held are lost with it, which the returned problems say.
-    """
-    check_inside(root, PurePosixPath(STAGING))
-    shutil.rmtree(root / STAGING, ignore_errors=True)
-    ledger, problems = read_ledger(root)
-    known = {record.run: record for record in ledger.records}
-    found: dict[str, list[Path]] = {}
-    for path in bundles(root):
-        found.setdefault(path.name, []).append(path)
-    broken = {PurePosixPath(problem.file or "").stem for problem in problems}
-    for run in sorted({*found, *known, *broken}):
-        record = known.get(run)
-        if record is not None and record.status != "running":
-            continue
-        listed = {entry.bundle for entry in record.jobs if entry.bundle} if record else set()
-        entries = list(record.jobs) if record else []
-        for path in found.get(run, []):
-            place = path.relative_to(root).as_posix()
-            if place in listed:
-                continue
-            entry = entry_of_bundle(root, path)
-            if entry is not None and (record is None or _is_committed(root, entry)):
-                entries.append(entry)
-            elif record is not None:
-                shutil.rmtree(path)
-            else:
-                problems.append(Problem("the bundle has no readable manifest", file=place))
-        write_record(root, _mended(run, record, entries))
-    return problems
-
-
-def _mended(run: str, record: RunRecord | None, entries: list[Entry]) -> RunRecord:
-    if record is not None:
-        return record.model_copy(update={"status": "interrupted", "jobs": entries})
-    seq, _, stamp = run.partition("-")
-    started = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    return RunRecord(
-        seq=int(seq), run=run, status="rebuilt", started_at=started.isoformat(), plan="", jobs=entries
-    )
-
-
-def _is_committed(root: Path, entry: Entry) -> bool:
-    assert entry.stable is not None
-    page = root / entry.stable.path
-    return page.is_file() and files.digest(page) == entry.stable.sha256
 
 
 def entry_of_bundle(root: Path, bundle: Path) -> Entry | None:

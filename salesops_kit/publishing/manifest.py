@@ -44,10 +44,10 @@ class PublishedFile(_Record):
 
 
 class Gate(_Record):
-    """The outcome of one check across reports: passed, failed, or not checked and why."""
+    """The outcome of one check: passed, failed, noted (readers are told), or not checked and why."""
 
     name: str
-    status: Literal["passed", "failed", "not checked"]
+    status: Literal["passed", "failed", "noted", "not checked"]
     detail: str = ""
 
 

@@ -137,7 +137,7 @@ def _parameter_names(
     known = list(dict.fromkeys(name for template in chosen for name in template.parameters))
     for name in loaded.overrides:
         if name not in known and chosen:
-            problems.append(unknown("parameter", name, [*known, "team"], file="command line"))
+            problems.append(unknown("parameter", name, [*known, "team"], **loaded.places[name]))
     return problems
 
 
@@ -150,6 +150,8 @@ def _given(loaded: LoadedPlan, template: Template, teams: Sequence[str]) -> Iter
         if name in declared and name not in FROM_PLAN
     }
     fixed = {"data": loaded.plan.data, "locale": loaded.plan.locale}
+    if loaded.plan.as_of:
+        fixed["as_of"] = loaded.plan.as_of
     shared = {name: value for name, value in fixed.items() if name in declared}
     quarters: Sequence[str | None] = list(dict.fromkeys(loaded.plan.quarters)) or [None]
     for quarter in quarters if "quarter" in declared else [None]:
@@ -159,13 +161,11 @@ def _given(loaded: LoadedPlan, template: Template, teams: Sequence[str]) -> Iter
 
 
 def _placed(problem: Problem, loaded: LoadedPlan, report: str) -> Problem:
-    """The problem with the line of the plan that gave the value, or with the command line."""
+    """The problem with the line of the plan that gave the value, or with the place that replaced it."""
     name = problem.column or ""
-    if name in loaded.overridden:
-        return replace(problem, file="command line", column=f"-p {name}")
     key = {"team": ("teams",), "quarter": ("quarters",)}.get(name, (name,))
     own = ("params", report, name)
-    return replace(problem, row=loaded.line(*(own if "/".join(own) in loaded.lines else key)))
+    return replace(problem, **loaded.place(name, *(own if own in loaded.lines else key)))
 
 
 def unplanned(jobs: Sequence[Job], leaf_teams: Sequence[str]) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ TICK_SECONDS = 0.2
 GRACE_SECONDS = 60
 ATTEMPTS = 2
 END_SECONDS = 5
-PRELOADED = ["salesops_kit.publishing.worker", "salesops_kit.publishing.kernel", "papermill", "nbconvert"]
+PRELOADED = ["salesops_kit.publishing.preloaded"]
 
 ExecutorFactory = Callable[[int], Executor]
 
@@ -31,7 +31,11 @@ def local_processes(workers: int) -> Executor:
     """
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
+        from multiprocessing import forkserver
+
         context.set_forkserver_preload(PRELOADED)
+        # It imports while the first orders are prepared.
+        forkserver.ensure_running()
     return ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
 
 
@@ -57,7 +61,7 @@ class Pool:
     make_executor: ExecutorFactory = local_processes
     _attempts: dict[int, int] = field(default_factory=dict)
 
-    def run(self, count: int) -> Iterator[tuple[int, Outcome]]:
+    def run(self, count: int) -> Generator[tuple[int, Outcome], None, None]:
         """Yield each order's number and outcome as it ends; ends early when told to stop."""
         waiting = list(range(count))
         while waiting and not self.should_stop():

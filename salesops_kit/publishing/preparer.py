@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class Preparer(Protocol):
         """The teams that partition the company."""
         ...
 
-    def key_parts(self, report_tables: list[str], params: dict[str, Any]) -> dict[str, str]:
+    def key_parts(self, report_tables: Sequence[str], params: dict[str, Any]) -> dict[str, str]:
         """The digests of the data that a report with these tables and parameters reads."""
         ...
 
@@ -42,10 +42,22 @@ class Preparer(Protocol):
         """The cut-off date of a job, also when its parameter is empty."""
         ...
 
-    def context(self, params: dict[str, Any], folder: Path, sentinel: str) -> Path:
-        """Write this job's cut slice and context file under ``folder``; returns the context file.
+    def context(
+        self, params: dict[str, Any], folder: Path, sentinel: str, *, report_tables: Sequence[str]
+    ) -> Path:
+        """Write this job's cut slice, of what its tables read, and its context file under ``folder``;
+        returns the context file.
 
-        The slice may be one that was written for another job into a folder beside this one: all stay
-        until the run ends.
+        The slice may lie partly in folders of other jobs beside this one: all stay until the run ends.
         """
+        ...
+
+    def foreign_texts(self, params: dict[str, Any]) -> Mapping[str, Sequence[str]]:
+        """Texts by kind that belong to other teams alone, and so to no file of this job: ids and names
+        of deals, accounts and owners. A few hundred at most, the same for the same data; none for a job
+        about the whole company."""
+        ...
+
+    def mentions(self, params: dict[str, Any], text: str) -> bool:
+        """Whether the job's own rows mention a text after all, as a note may; asked when one is found."""
         ...

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from salesops_kit.language import _, use_locale
 from salesops_kit.publishing import files
 from salesops_kit.publishing.execute import SENTINEL
+from salesops_kit.publishing.gates import notes
+from salesops_kit.publishing.lean_imports import leave_out
 from salesops_kit.publishing.ledger import MANIFEST_FILE, Entry, published_entry
 from salesops_kit.publishing.manifest import Manifest, PublishedFile
 from salesops_kit.publishing.outputs import typed
@@ -58,6 +60,7 @@ def stale_page(root: Path, good: Entry, failed: Manifest, allowed_links: Sequenc
     Raises ``ValueError`` when the page that comes out may not be published, ``OSError`` when the
     bundle cannot be read.
     """
+    leave_out()
     import nbformat
 
     assert good.bundle is not None
@@ -75,7 +78,8 @@ def stale_page(root: Path, good: Entry, failed: Manifest, allowed_links: Sequenc
             message=failed.error.message if failed.error else failed.status,
         )
     facts = page_facts(good.manifest, good.title, sentinel)
-    facts = {**facts, "links": links, "banner": banner("stale", text)}
+    shown = [*banner("stale", text), *banner("note", " ".join(notes(good.manifest.gates)))]
+    facts = {**facts, "links": links, "banner": shown}
     page = render(notebook, facts, locale=good.manifest.locale)
     wrong = page_problems(page, sentinel, allowed_links=allowed_links) if sentinel else ["no sentinel"]
     if wrong:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.project import template_folders
 from salesops_kit.publishing.contract import Parameter, parse_parameters
 
 Audience = Literal["leaders", "teams", "private"]
@@ -132,6 +133,11 @@ def _metadata_problems(metadata: Mapping[str, object], file: str) -> list[Proble
             Problem("no tables in the salesops metadata", file=file, expected="a list of table names")
         )
     return problems
+
+
+def available() -> dict[str, Template]:
+    """Every template of the project by report name; a workspace's own stands for the kit's of that name."""
+    return {name: one for folder in template_folders() for name, one in discover(folder).items()}
 
 
 def discover(folder: Path) -> dict[str, Template]:

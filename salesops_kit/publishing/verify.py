@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from salesops_kit.errors import Problem
@@ -10,13 +12,18 @@ from salesops_kit.publishing import files
 from salesops_kit.publishing.ledger import GOOD, MANIFEST_FILE, Entry, bundles, latest, read_ledger
 from salesops_kit.publishing.paths import AREAS, CATALOG
 
+RUN_AGAIN = "Run its plan again: the report is made anew, as its files were changed."
+SET_ASIDE = "A later report replaced it; salesops verify --set-aside takes it out of the reports."
+REMOVE = "Remove it, or move it out of the reports folder."
+
 
 def verify(root: Path) -> list[Problem]:
     """Every difference between a reports folder and its records; empty when all is as it was published.
 
     Each bundle's files are hashed again, its manifest compared with the run's record, and each stable
     page compared with the newest page written at its address. Bundles and pages that no record knows
-    and symbolic links are problems too. Nothing is changed.
+    and symbolic links are problems too. Each problem says what to do about it: what is public now is
+    made again by a run, a bundle of the past can be set aside. Nothing is changed.
     """
     record_ledger, problems = read_ledger(root)
     expected_bundles: set[str] = set()
@@ -26,12 +33,19 @@ def verify(root: Path) -> list[Problem]:
         for entry in entries:
             if entry.bundle:
                 expected_bundles.add(entry.bundle)
-            problems += entry_problems(root, entry, is_newest=False)
+            step = SET_ASIDE if is_past(entry, entries) else RUN_AGAIN
+            problems += [replace(p, next_step=step) for p in entry_problems(root, entry, is_newest=False)]
         if written:
             expected_pages.add(address.stable.as_posix())
-            problems += _page_problems(root, written[-1])
-    problems += _strays(root, expected_bundles, expected_pages)
-    return problems
+            problems += [replace(p, next_step=RUN_AGAIN) for p in _page_problems(root, written[-1])]
+    strays = _strays(root, expected_bundles, expected_pages)
+    return [*problems, *(replace(problem, next_step=REMOVE) for problem in strays)]
+
+
+def is_past(entry: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether a later report of the same address was published."""
+    good = [other for other in entries if other.manifest.status == GOOD]
+    return bool(good) and entry.manifest.seq < good[-1].manifest.seq
 
 
 def entry_problems(root: Path, entry: Entry, *, is_newest: bool) -> list[Problem]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import html
 import os
 import shutil
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,13 @@ from salesops_kit.publishing import outputs, spreadsheets
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.execute import CONTEXT_VARIABLE, Execution, Limits, execute
 from salesops_kit.publishing.files import make_folder, write_file
-from salesops_kit.publishing.manifest import Failure, PublishedFile, Status, Timings
+from salesops_kit.publishing.gates import jump_gate
+from salesops_kit.publishing.gates import notes as notes_of
+from salesops_kit.publishing.manifest import Failure, Gate, PublishedFile, Status, Timings
 from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.redact import leaked, redact
-from salesops_kit.publishing.render import render
+from salesops_kit.publishing.render import banner, render
+from salesops_kit.publishing.temporary import temporary_files_in
 from salesops_kit.publishing.warm_kernels.owner import OFF
 
 if TYPE_CHECKING:
@@ -43,7 +48,8 @@ class WorkOrder:
     """All that a worker needs: plain values, so that it can travel to any executor.
 
     ``folder`` is the job's own staging folder, ``bundle_prefix`` the address of the bundle's files as
-    seen from the stable page, ``server`` that of a fork server of kernels.
+    seen from the stable page, ``server`` that of a fork server of kernels. ``earlier`` is what the
+    report of the quarter before said, by headline; ``temporary`` is where temporary files go.
     """
 
     template: str
@@ -61,6 +67,8 @@ class WorkOrder:
     limits: Limits
     started: dt.datetime
     server: str = OFF
+    earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    temporary: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Outcome:
     headlines: tuple[dict[str, Any], ...] = ()
     quality: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[PublishedFile, ...] = ()
+    gates: tuple[Gate, ...] = ()
     is_warm: bool = False
 
 
@@ -112,6 +121,11 @@ def _leave() -> None:
 
 def work(order: WorkOrder) -> Outcome:
     """Run one report into ``<folder>/bundle`` and ``<folder>/stable.html``; failures are returned."""
+    with temporary_files_in(order.temporary):
+        return _work(order)
+
+
+def _work(order: WorkOrder) -> Outcome:
     import nbformat
 
     folder = Path(order.folder)
@@ -174,10 +188,11 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     if cut:
         notes = [*quality.get("notes", []), _("Outputs that were too long were cut.")]
         quality = {**quality, "notes": notes}
+    jumps = jump_gate(headlines, order.earlier, order.locale)
+    order = replace(order, facts={**order.facts, "banner": banner("note", " ".join(notes_of([jumps])))})
     texts = {NOTEBOOK_FILE: nbformat.writes(notebook) + "\n"}
     names = spreadsheets.file_names(tables)
-    texts[PAGE_FILE] = _page(order, notebook, names, prefix="")
-    stable = _page(order, notebook, names, prefix=order.bundle_prefix)
+    texts[PAGE_FILE], stable = _pages(order, notebook, names)
     contents = {name: text.encode("utf-8") for name, text in texts.items()}
     if tables or headlines:
         facts = order.facts
@@ -205,6 +220,7 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
         headlines=tuple(headlines),
         quality=quality,
         files=files,
+        gates=(jumps,),
         is_warm=execution.is_warm,
     )
 
@@ -217,15 +233,19 @@ def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[di
     return found
 
 
-def _page(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str], *, prefix: str) -> str:
+def _pages(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str]) -> tuple[str, str]:
+    """The bundle's page and the stable page; they differ in where the bundle's files are."""
     has_workbook = bool(tables or outputs.typed(notebook, outputs.HEADLINE))
-    links = page_links(prefix, tables, has_workbook=has_workbook)
+    somewhere = f"{uuid.uuid4().hex}/"
+    links = page_links(somewhere, tables, has_workbook=has_workbook)
     facts = {**order.facts, "sentinel": order.sentinel, "links": links}
     page = render(notebook, facts, locale=order.locale)
-    wrong = page_problems(page, order.sentinel, allowed_links=order.allowed_links)
-    if wrong:
-        raise _RefusedError("UnsafePage", "; ".join(wrong[:10]))
-    return page
+    pages = (page.replace(somewhere, ""), page.replace(somewhere, html.escape(order.bundle_prefix)))
+    for made in pages:
+        wrong = page_problems(made, order.sentinel, allowed_links=order.allowed_links)
+        if wrong:
+            raise _RefusedError("UnsafePage", "; ".join(wrong[:10]))
+    return pages
 
 
 def _write(folder: Path, contents: Mapping[str, bytes], *, private: bool) -> tuple[PublishedFile, ...]:

@@ -49,6 +49,8 @@ def inputs() -> dict[str, ibis.Table]:
         "accounts": canonical("accounts", account_id="X"),
         "reps": canonical("reps", owner_id="rep-1"),
         "teams": canonical("teams", team="North"),
+        "leads": canonical("leads", lead_id="L", opportunity_id="A"),
+        "touches": canonical("touches", lead_id="L", account_id="X"),
     }
 
 
@@ -76,8 +78,8 @@ def test_compiles_for_each_dialect(name: str, period: Period | None, monkeypatch
         given = [tables[table] for table in (*spec.tables, *spec.optional_tables)]
         known = {key: value for key, value in context.items() if key in spec.context}
         ways: list[dict[str, Any]] = [{}]
-        if "by" in spec.options:
-            ways.append({"by": BY})
+        if "by" in spec.options and not spec.options["by"].choices:
+            ways.append({"by": BY if "opportunity_states" in spec.tables else "source,status"})
         ways += [{option.name: choice} for option in spec.options.values() for choice in option.choices]
         for way in ways:
             spec.function(*given, **known, **way)

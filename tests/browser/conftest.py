@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from salesops_kit.display.gallery import page as draw_gallery
 from tests.browser.browsing import AXE, CHROMIUM, FLAGS, HTML_VALIDATE, NODE, ROOT
 
 PLAN = """\
@@ -48,6 +49,22 @@ def report_pages(published: Path) -> list[Path]:
     pages = sorted(published.glob("leaders/*/*/*.html"))
     assert len(pages) >= 3
     return pages
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every chart and table on the cases that break charts, as a page."""
+    page = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    page.write_text(draw_gallery(), encoding="utf-8")
+    return page
+
+
+@pytest.fixture(scope="session")
+def short_gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gallery on the cases that differ most to who cannot see it: axe takes a minute for all."""
+    page = tmp_path_factory.mktemp("gallery") / "short.html"
+    page.write_text(draw_gallery(["usual", "negative", "missing", "hostile"]), encoding="utf-8")
+    return page
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,10 @@ def probe(seen: Visit, name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pages(published: Path, report_pages: list[Path]) -> dict[str, Path]:
-    """Every page of the run by its place."""
+def pages(published: Path, report_pages: list[Path], gallery: Path) -> dict[str, Path]:
+    """Every page of the run by its place, and the gallery of what pages are made of."""
     found = {page.relative_to(published).as_posix(): page for page in report_pages}
-    return {**found, "index.html": published / "index.html"}
+    return {**found, "gallery.html": gallery, "index.html": published / "index.html"}
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,22 @@ def found(opened: dict[str, Visit], name: str, *, width: int = 1280, media: str 
 
 @pytest.mark.usefixtures("npm_tools")
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_axe_finds_nothing(browser: Any, pages: dict[str, Path], scheme: str) -> None:
+def test_axe_finds_nothing(browser: Any, pages: dict[str, Path], short_gallery: Path, scheme: str) -> None:
     findings = {}
-    for place, page in pages.items():
+    for place, page in {**pages, "gallery.html": short_gallery}.items():
         with visit(browser, page, scheme=scheme) as seen:
             seen.open_details()
             findings[place] = axe_findings(seen)
     assert {place: texts for place, texts in findings.items() if texts} == {}
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("npm_tools")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_in_the_whole_gallery(browser: Any, gallery: Path, scheme: str) -> None:
+    with visit(browser, gallery, scheme=scheme) as seen:
+        seen.open_details()
+        assert axe_findings(seen) == []
 
 
 @pytest.mark.usefixtures("npm_tools")

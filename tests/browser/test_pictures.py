@@ -20,11 +20,11 @@ LOOKS = {
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("look", LOOKS)
-def test_pictures(browser: Any, published: Path, report_pages: list[Path], look: str) -> None:
+def test_pictures(browser: Any, published: Path, report_pages: list[Path], gallery: Path, look: str) -> None:
     width, scheme, media = LOOKS[look]
-    for page in [*report_pages, published / "index.html"]:
-        parts = page.relative_to(published).with_suffix("").parts
-        file = PICTURES / f"{'-'.join(parts[1:] or ('catalog',))}-{look}.png"
+    names = {page: "-".join(page.relative_to(published).with_suffix("").parts[1:]) for page in report_pages}
+    for page, name in {**names, published / "index.html": "catalog", gallery: "gallery"}.items():
+        file = PICTURES / f"{name}-{look}.png"
         file.unlink(missing_ok=True)
         with visit(browser, page, width=width, scheme=scheme) as seen:
             seen.resize(width, media=media)

@@ -60,7 +60,7 @@ def test_a_bad_mapping_gives_all_its_problems_with_line_key_and_nearest_names(tm
         (9, f"{above}.columns"): "Did you mean amount",
         (10, f"{above}.columns.stage.colum"): "Did you mean column?",
         (11, f"{above}.columns.amount"): "exactly one of column, value and first",
-        (12, f"{above}.columns.close_date.lookup.kee"): "Did you mean key?",
+        (12, f"{above}.columns.close_date.lookup.kee"): "Did you mean key",
         (12, f"{above}.columns.close_date.lookup.key"): "Field required",
         (13, f"{above}.columns.acv"): "stand beside first",
         (16, "tables.accounts.0.distinct"): "boolean",

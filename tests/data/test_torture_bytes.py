@@ -245,7 +245,7 @@ def test_70_a_pickle_is_refused_and_never_loaded(desk: Any, tmp_path: Path) -> N
     assert desk.refused_once(bomb).file == "opportunities.csv"
     with pytest.raises(InputError, match=r"opportunities\.parquet: not a readable Parquet file"):
         desk.load_files({"opportunities.parquet": bomb})
-    with pytest.raises(InputError, match="not a CSV or Parquet file"):
+    with pytest.raises(InputError, match="not a CSV, Parquet, Excel or DuckDB file"):
         import_export([desk.write({"opportunities.pkl": bomb}) / "opportunities.pkl"], "", tmp_path / "out")
     assert not mark.exists()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class TinyPreparer:
         self._leaf_teams = list(leaf_teams)
         self.settings = Settings(record_link="https://crm.example.com/deal/{opportunity_id}")
         self.broken_for: set[str] = set()
+        self.foreign: dict[str, list[str]] = {}
+        self.mentioned: set[str] = set()
 
     @property
     def snapshot(self) -> Mapping[str, Any]:
@@ -109,7 +111,7 @@ class TinyPreparer:
     def _digest(self) -> str:
         return hashlib.sha256(repr(self.deals).encode()).hexdigest()
 
-    def key_parts(self, report_tables: list[str], params: dict[str, Any]) -> dict[str, str]:
+    def key_parts(self, report_tables: Sequence[str], params: dict[str, Any]) -> dict[str, str]:
         digest = hashlib.sha256(repr(self._rows(params)).encode()).hexdigest()
         return {"data": digest, "tables": ",".join(report_tables)}
 
@@ -127,7 +129,15 @@ class TinyPreparer:
     def effective_as_of(self, params: dict[str, Any]) -> str:
         return "2026-09-30"
 
-    def context(self, params: dict[str, Any], folder: Path, sentinel: str) -> Path:
+    def foreign_texts(self, params: dict[str, Any]) -> dict[str, list[str]]:
+        return self.foreign if params.get("team", "company") != "company" else {}
+
+    def mentions(self, params: dict[str, Any], text: str) -> bool:
+        return text in self.mentioned
+
+    def context(
+        self, params: dict[str, Any], folder: Path, sentinel: str, *, report_tables: Sequence[str] = ()
+    ) -> Path:
         team = params.get("team", "company")
         if team in self.broken_for:
             raise OSError(f"no slice for {team}: postgresql://ann:hunter22@db/crm is down")

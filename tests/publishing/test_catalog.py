@@ -149,7 +149,7 @@ def test_private_reports_stand_only_in_their_own_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("headline", "text"),
     [
-        ({"value": None, "reason": "no deals"}, "n/a (no deals)"),
+        ({"value": None, "reason": "no deals"}, "n/a"),
         ({"value": None}, "n/a"),
         ({"value": 0.125, "kind": "rate"}, "12%"),
         ({"value": 12.34, "unit": "days", "kind": "other"}, "12 days"),

@@ -12,18 +12,22 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 
-from salesops_kit.publishing import ledger, worker
-from salesops_kit.publishing.execute import Limits
+from salesops_kit.publishing import ledger, recovery, worker
+from salesops_kit.publishing.execute import Limits, execute
+from salesops_kit.publishing.kernel import PrivateKernel
 from salesops_kit.publishing.manifest import Failure
 from salesops_kit.publishing.plan_file import parse_plan
 from salesops_kit.publishing.pool import Pool, local_processes
 from salesops_kit.publishing.run import run
 from salesops_kit.publishing.verify import verify
-from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE
+from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, OFF
 from salesops_kit.publishing.worker import Outcome
+from tests.publishing import wholeness
+from tests.publishing.inline import Inline
 from tests.publishing.kit import END, TinyPreparer, templates_in, write_template
 
 ROOT = Path(__file__).parents[2]
@@ -62,16 +66,21 @@ EXPECTED = {
     "leak": ("failed", None, "SecretInReport"),
     "orphan": ("killed", 3, "DeadKernel"),
 }
+CELL_SECONDS = 4
 DRIVER = """
-import json, sys, threading
+import sys
 from pathlib import Path
+from salesops_kit.publishing.lean_imports import leave_out
+leave_out()
 from salesops_kit.publishing.execute import Limits
 from salesops_kit.publishing.plan_file import parse_plan
 from salesops_kit.publishing.progress import Lines
 from salesops_kit.publishing.run import run
+from tests.publishing import light_server
 from tests.publishing.kit import TinyPreparer, templates_in
 
 if __name__ == "__main__":
+    light_server.use()
     base, plan, cell, report = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     result = run(
         parse_plan(plan), TinyPreparer(), reports_root=base / "reports", templates=templates_in(base / "t"),
@@ -112,7 +121,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int, di
     for name, (cells, options) in BAD.items():
         write_template(base / "t", name, *cells, **options)
     write_template(base / "t", "zz_good", "print('fine')")
-    process = drive(base, "{data: x, reports: all, jobs: 3}", cell=4)
+    process = drive(base, "{data: x, reports: all, jobs: 3}", cell=CELL_SECONDS)
     _, log = process.communicate(timeout=120)
     record = ledger.read_ledger(base / "reports")[0].records[0]
     return base, log, process.returncode, {e.manifest.report: e.manifest for e in record.jobs}
@@ -124,6 +133,7 @@ def test_each_way_to_end_is_told_apart(faults: tuple[Path, str, int, dict[str, A
     made = faults[3][name]
     assert made.error is not None
     assert (made.status, made.error.cell, made.error.name) == EXPECTED[name], made.error
+    assert made.timings.start + made.timings.cells < CELL_SECONDS + 10
 
 
 @posix
@@ -168,18 +178,39 @@ def test_the_whole_report_has_a_limit(tmp_path: Path) -> None:
         TinyPreparer(),
         reports_root=tmp_path / "reports",
         templates=templates_in(tmp_path / "t"),
-        limits=Limits(start=60, cell=500, report=4),
+        limits=Limits(start=60, cell=500, report=3),
     )
     made = result.failures[0].manifest
     assert made.error is not None
     assert (made.status, made.error.name) == ("timeout", "ReportTimeout")
-    assert made.timings.start + made.timings.cells < 4 + 10
+    assert made.timings.start + made.timings.cells < 3 + 10
 
 
 @posix
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)]
-)
+def test_a_start_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that does not answer: its program is there and does nothing."""
+    from jupyter_client.kernelspec import KernelSpec
+
+    monkeypatch.setenv(ADDRESS_VARIABLE, OFF)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)", "{connection_file}"]
+    monkeypatch.setattr(PrivateKernel, "kernel_spec", KernelSpec(argv=sleeper, language="python"))
+    path = write_template(tmp_path / "t", "bookings")
+    began = time.monotonic()
+    made = execute(
+        nbformat.read(path, as_version=4),
+        {},
+        sentinel="x",
+        folder=tmp_path,
+        environment={},
+        limits=Limits(start=2, cell=500, report=500),
+    )
+    assert time.monotonic() - began < 2 + 10
+    assert made.error is not None
+    assert (made.status, made.error.name, made.error.cell) == ("timeout", "KernelStart", None)
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_driver_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     """SIGTERM and Ctrl-C end with exit code 2; after SIGKILL the next run puts things right."""
     write_template(tmp_path / "t", "a_good")
@@ -197,7 +228,7 @@ def test_a_stopped_driver_leaves_nothing_running(tmp_path: Path, number: signal.
     assert gone(children, 10)
     assert list((tmp_path / "tmp").glob("so-*")) == []
     if number == signal.SIGKILL:
-        assert ledger.recover(reports) == []
+        assert recovery.recover(reports) == []
     record = ledger.read_ledger(reports)[0].records[0]
     assert record.status == "interrupted"
     assert [(e.manifest.report, e.manifest.status) for e in record.jobs] == [("a_good", "success")]
@@ -230,6 +261,23 @@ def test_a_template_edited_during_the_run_is_not_run(tmp_path: Path) -> None:
     assert outcome.status == "failed"
     assert outcome.error is not None
     assert outcome.error.name == "TemplateChanged"
+
+
+def test_a_run_whose_template_is_edited_meanwhile_publishes_neither_version(tmp_path: Path) -> None:
+    """The first report's cell edits the template of the second."""
+    other = tmp_path / "t" / "b_other.ipynb"
+    write_template(tmp_path / "t", "a_editor", f"open({str(other)!r}, 'a').write(' ')")
+    write_template(tmp_path / "t", "b_other")
+    result = run(
+        parse_plan("{data: x, reports: [a_editor, b_other]}"),
+        TinyPreparer(),
+        reports_root=tmp_path / "reports",
+        templates=templates_in(tmp_path / "t"),
+        make_executor=Inline,
+    )
+    errors = {e.manifest.report: e.manifest.error and e.manifest.error.name for e in result.entries}
+    assert errors == {"a_editor": None, "b_other": "TemplateChanged"}
+    assert [page.name for page in wholeness.stable_pages(tmp_path / "reports")] == ["a_editor.html"]
 
 
 class DyingExecutor(Executor):

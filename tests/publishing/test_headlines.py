@@ -8,7 +8,8 @@ import pytest
 
 from salesops_kit.display import formats
 from salesops_kit.language import use_locale
-from salesops_kit.publishing.headlines import HEIGHT, WIDTH, format_value, headline, quarter_number
+from salesops_kit.publishing.headlines import format_value, headline, quarter_number
+from salesops_kit.sparkline import HEIGHT, WIDTH
 
 NUMBERS = (0, 1, 0.004, 0.0051, 0.125, 0.2913, 0.9996, 1.0, 2.54, 9.96, 59.0, 118, 999_950, 4_833_219.89)
 UNITS = ("USD", "JPY", "rate", "days", "deals", "ratio", "")
@@ -28,7 +29,9 @@ def test_a_number_reads_as_on_its_page(unit: str, locale: str) -> None:
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "12", True])
 def test_what_is_no_number_is_missing(value: Any) -> None:
-    assert format_value({"value": value, "unit": "USD", "reason": "no deals"}, "en") == "n/a (no deals)"
+    record = {"id": "won", "value": value, "unit": "USD", "reason": "no deals"}
+    assert format_value(record, "en") == "n/a"
+    assert shown(record, {}).reason == "no deals"
 
 
 @pytest.mark.parametrize(
@@ -65,10 +68,10 @@ def test_a_trend_needs_two_quarters_and_leaves_room_for_a_missing_one() -> None:
     assert shown(record, {"2026-Q4": {"value": None}, "All time": {"value": 3.0}}).trend is None
     trend = shown(record, {"2026-Q4": {"value": 20.0, "unit": "USD"}, "2026-Q1": {"value": 10.0}}).trend
     assert trend is not None
-    points = [tuple(float(part) for part in point.split(",")) for point in trend.points.split()]
+    points = [tuple(float(part) for part in point.split(",")) for point in trend.line.points.split()]
     assert [x for x, _y in points] == pytest.approx([3, 3 + 106 * 3 / 4, 109], abs=0.05)
     assert [y for _x, y in points] == pytest.approx([HEIGHT - 3, HEIGHT / 2, 3])
-    assert trend.end == points[-1]
+    assert trend.line.end == points[-1]
     assert trend.text == "Won, Company, quarter by quarter: 2026-Q1 10, 2026-Q4 $20, 2027-Q1 $30"
 
 
@@ -76,7 +79,7 @@ def test_a_trend_of_equal_values_is_flat_and_at_most_eight_quarters_long() -> No
     past = {f"{year}-Q{quarter}": {"value": 1.0} for year in (2024, 2025, 2026) for quarter in (1, 2, 3, 4)}
     trend = shown({"id": "won", "value": 1.0}, past).trend
     assert trend is not None
-    points = [point.split(",") for point in trend.points.split()]
+    points = [point.split(",") for point in trend.line.points.split()]
     assert len(points) == 8
     assert {y for _x, y in points} == {f"{HEIGHT / 2:g}"}
     assert (points[0][0], points[-1][0]) == ("3", f"{WIDTH - 3}")

@@ -30,6 +30,7 @@ from salesops_kit.publishing.plan_file import parse_plan
 from salesops_kit.publishing.run import run
 from salesops_kit.publishing.warm_kernels import owner, preload, wire
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, OFF, WarmKernels
+from tests.publishing import light_server
 from tests.publishing.kit import TinyPreparer, templates_in, write_template
 
 pytestmark = pytest.mark.skipif(not owner.can_fork(), reason="this system cannot fork")
@@ -221,10 +222,11 @@ def test_a_server_that_dies_costs_no_report(
 ) -> None:
     """The report in it runs again in a spawned kernel, the others in those of a new server."""
     monkeypatch.delenv(ADDRESS_VARIABLE)
+    monkeypatch.setattr(owner, "MODULE", light_server.MODULE)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     deadly = (
-        "import os, signal, sys, time\nif 'ibis' in sys.modules:\n"
+        "import os, signal, sys, time\nif 'salesops_kit.publishing.warm_kernels.preload' in sys.modules:\n"
         "    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(600)"
     )
     write_template(tmp_path / "t", "a_deadly", deadly)
@@ -263,6 +265,7 @@ def test_a_server_that_cannot_start_is_given_up(
 def test_a_server_goes_with_its_owner(tmp_path: Path) -> None:
     code = (
         "import time\nfrom salesops_kit.publishing.warm_kernels.owner import WarmKernels\n"
+        "from tests.publishing import light_server\nlight_server.use()\n"
         "kernels = WarmKernels(spares=1)\nprint(kernels.address(), kernels.pid, flush=True)\ntime.sleep(600)"
     )
     environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
@@ -271,6 +274,7 @@ def test_a_server_goes_with_its_owner(tmp_path: Path) -> None:
         env={**environment, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
+        cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None
     address, pid = process.stdout.readline().split()

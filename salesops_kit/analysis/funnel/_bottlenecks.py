@@ -10,6 +10,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit.analysis.funnel._claims import reports_alike, with_claims
+from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.analysis.funnel._stages import (
     HORIZON_DAYS,
     not_compared,
@@ -18,8 +20,9 @@ from salesops_kit.analysis.funnel._stages import (
     stage_rates,
     with_reference,
 )
-from salesops_kit.analysis.funnel._transitions import MOVED_ON, count_transitions, window
-from salesops_kit.estimators.intervals import SIGNIFICANCE, benjamini_hochberg, deals_needed, two_sided_p
+from salesops_kit.analysis.funnel._transitions import MOVED_ON, STAGE_KEYS, count_transitions, window
+from salesops_kit.estimators.dimensions import join_dimensions
+from salesops_kit.estimators.intervals import Array, deals_needed, wilson
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
@@ -46,6 +49,8 @@ _RESULT = [
     "downstream_win_rate",
     "mean_won_amount",
     "revenue_lost",
+    "revenue_lost_low",
+    "revenue_lost_high",
 ]
 
 
@@ -55,43 +60,58 @@ _RESULT = [
         **dict.fromkeys(["moved_on_rate", "low", "high", "reference_rate"], "rate"),
         **dict.fromkeys(["difference", "difference_low", "difference_high"], "rate"),
         **dict.fromkeys(["best_rate", "downstream_win_rate"], "rate"),
-        **dict.fromkeys(["mean_won_amount", "revenue_lost"], "money"),
+        **dict.fromkeys(
+            ["mean_won_amount", "revenue_lost", "revenue_lost_low", "revenue_lost_high"], "money"
+        ),
     }
 )
 def bottlenecks(
     opportunity_states: ir.Table,
     stages: ir.Table,
+    opportunities: ir.Table | None = None,
+    accounts: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    teams: ir.Table | None = None,
     *,
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
     reference: Mapping[str, Any] | None = None,
+    by: str = "",
     trailing_quarters: int = 0,
 ) -> pd.DataFrame:
     """Which stage costs most revenue, against what the company's teams show to be possible.
 
-    One row per pipeline and open stage that a deal was in, the largest ``revenue_lost`` first:
-    entrants x (``best_rate`` - ``moved_on_rate``, at least 0) x ``downstream_win_rate`` x
+    One row per group of ``by``, pipeline and open stage that a deal was in, the largest ``revenue_lost``
+    first: entrants x (``best_rate`` - ``moved_on_rate``, at least 0) x ``downstream_win_rate`` x
     ``mean_won_amount``, in base currency. ``moved_on_rate`` (0-1, with 95 % limits ``low``, ``high``) is
     the competing-risks share that moves to any later stage, or is won, within 180 days; ``best_rate``,
-    ``downstream_win_rate`` and ``mean_won_amount`` come from the company.
+    ``downstream_win_rate`` and ``mean_won_amount`` come from the company's deals of the same days.
+    ``revenue_lost_low`` and ``revenue_lost_high`` are 95 % limits, in which the chance in the three estimated
+    factors is put together (square-and-add); where the low one is 0, the loss may be none.
 
     ``difference`` is the scope's rate less the company's, with 95 % limits; ``p_value`` tests it against
-    zero, ``adjusted_p_value`` allows for the number of stages tested (Benjamini-Hochberg), and
-    ``evidence`` holds where that is below 0.05. ``deals_needed`` are the deals per group with which a
-    difference of this size would show. All that needs a reference is missing without one; the whole
-    company differs from itself by nothing and has no p-value.
+    zero, ``adjusted_p_value`` allows for the number of rows tested (Benjamini-Hochberg) here and in the
+    other teams' reports, and ``evidence`` holds where that is below 0.05. ``deals_needed`` are the deals per
+    group with which a difference of this size would show. All that needs a reference is missing without
+    one; the whole company differs from itself by nothing and has no p-value.
     """
+    tables = {
+        "opportunity_states": opportunity_states,
+        "opportunities": opportunities,
+        "accounts": accounts,
+        "reps": reps,
+        "teams": teams,
+    }
+    dimensions = grouping(by, tables, _RESULT, STAGE_KEYS)
+    names = [dimension.name for dimension in dimensions]
+    rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
-    counts = count_transitions(opportunity_states, stages, days, (), settings)
+    counts = count_transitions(rows, stages, days, dimensions, settings)
     company = reference_window(reference, days, trailing_quarters, HORIZON_DAYS)
     result = with_reference(stage_rates(counts, HORIZON_DAYS), MOVED_ON, company)
     result = result.rename(columns={f"{MOVED_ON}_low": "low", f"{MOVED_ON}_high": "high"})
-    # The whole company is not a sample to compare with itself; rounding must not make it one.
-    spread = result["difference_variance"].where(result["difference_variance"] > 1e-12)
-    result["p_value"] = two_sided_p(result["difference"], spread)
-    result["adjusted_p_value"] = benjamini_hochberg(result["p_value"].to_numpy(float))
-    result["evidence"] = result["adjusted_p_value"] < SIGNIFICANCE
+    result = with_claims(result, reports_alike(result, reference, company))
     needed = deals_needed(result[f"{MOVED_ON}_rate"], result["reference_rate"])
     result["deals_needed"] = np.where(result["p_value"].notna(), needed, np.nan)
     figures = [
@@ -100,16 +120,35 @@ def bottlenecks(
     ]
     result["best_rate"] = [reference_number(figure, "best_moved_on") for figure in figures]
     result["downstream_win_rate"] = [reference_number(figure, "downstream_win_rate") for figure in figures]
-    result["mean_won_amount"] = reference_number(reference, "mean_won_amount")
-    gap = (result["best_rate"] - result[f"{MOVED_ON}_rate"]).clip(lower=0)
-    result["revenue_lost"] = (
-        result["entrants"] * gap * result["downstream_win_rate"] * result["mean_won_amount"]
-    )
+    downstream_closed = [reference_number(figure, "downstream_closed") for figure in figures]
+    of_days = reference["stages"][str(trailing_quarters)] if reference and company else {}
+    result["mean_won_amount"] = reference_number(of_days, "mean_won_amount")
+    _add_revenue_lost(result, np.array(downstream_closed), of_days)
+    order = [*names, "pipeline", "stage_position"]
     result = result.sort_values(
-        ["revenue_lost", "pipeline", "stage_position"], ascending=[False, True, True], ignore_index=True
-    )[_RESULT]
+        ["revenue_lost", *order], ascending=[False, *(True for _name in order)], ignore_index=True
+    )[[*names, *_RESULT]]
     result.attrs["notes"] = _notes(result, reference, compared=bool(company))
     return result
+
+
+def _add_revenue_lost(result: pd.DataFrame, downstream_closed: Array, of_days: Mapping[str, Any]) -> None:
+    """Adds the revenue lost with its limits: the deviations of the factors, squared and added."""
+    best, rate = result["best_rate"], result[f"{MOVED_ON}_rate"]
+    gap, win, amount = (best - rate).clip(lower=0), result["downstream_win_rate"], result["mean_won_amount"]
+    won_low, won_high = wilson(win * downstream_closed, downstream_closed)
+    amount_low, amount_high = (reference_number(of_days, f"mean_won_amount_{end}") for end in ("low", "high"))
+    result["revenue_lost"] = result["entrants"] * gap * win * amount
+    for end, sign, gap_end, win_end, amount_end in (
+        ("low", -1, best - result["high"], won_low, amount_low),
+        ("high", 1, best - result["low"], won_high, amount_high),
+    ):
+        # A gap that is none stays none downwards; upwards it may be as wide as the limit of the rate says.
+        by_gap = np.maximum(sign * (gap_end - gap), 0) * win * amount
+        by_win = gap * np.abs(win_end - win) * amount
+        by_amount = gap * win * abs(amount_end - amount)
+        spread = result["entrants"] * np.sqrt(by_gap**2 + by_win**2 + by_amount**2)
+        result[f"revenue_lost_{end}"] = (result["revenue_lost"] + sign * spread).clip(lower=0)
 
 
 def _notes(result: pd.DataFrame, reference: Mapping[str, Any] | None, *, compared: bool) -> list[str]:

@@ -9,12 +9,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from salesops_kit.analysis.funnel._outcomes import (
-    closed_or_open,
-    excluded_reasons,
-    missing_reason_note,
-    outcome,
-)
+from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.analysis.funnel._transitions import window
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
@@ -23,10 +18,15 @@ from salesops_kit.estimators.dimensions import (
     Dimension,
     join_dimensions,
     label_groups,
-    parse_by,
     sort_groups,
 )
 from salesops_kit.estimators.intervals import median_interval, z_value
+from salesops_kit.estimators.outcomes import (
+    closed_or_open,
+    excluded_reasons,
+    missing_reason_note,
+    outcome,
+)
 from salesops_kit.estimators.states import days_between, is_open, is_true, observation
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
@@ -97,7 +97,7 @@ def cycle(
         "reps": reps,
         "teams": teams,
     }
-    dimensions = parse_by(by, tables)
+    dimensions = grouping(by, tables, _RESULT)
     names = [dimension.name for dimension in dimensions]
     reasons = excluded_reasons(opportunities, settings)
     columns = ["created_date", "loss_reason"] if reasons else ["created_date"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,14 +13,19 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.funnel._outcomes import excluded_reasons, qualified_positions
-from salesops_kit.analysis.funnel._win_rate import closed_counts
 from salesops_kit.data.engine import collect
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
-from salesops_kit.estimators.states import days_between, falls_in, is_open, is_true, known_states
+from salesops_kit.estimators.outcomes import (
+    excluded_reasons,
+    is_booked,
+    is_qualified,
+    outcome,
+    qualified_positions,
+)
+from salesops_kit.estimators.states import at_end_of, days_between, falls_in, is_open, is_true
 from salesops_kit.language import _
-from salesops_kit.periods import Period
+from salesops_kit.periods import Period, prior_as_of
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
 
@@ -35,6 +42,18 @@ COLUMNS = [
     "target",
     "prior",
     "reason",
+]
+_STATE = [
+    "opportunity_id",
+    "pipeline",
+    "reached_position",
+    "is_closed",
+    "is_won",
+    "is_deleted",
+    "amount",
+    "close_date",
+    "valid_from_date",
+    "valid_to_date",
 ]
 
 
@@ -67,24 +86,21 @@ def headlines(
     reasons = excluded_reasons(opportunities, settings)
     positions = qualified_positions(stages, settings)
 
-    def figures(day: dt.date, days: Period | None) -> dict[str, _Figure]:
-        return _figures(opportunity_states, opportunities, day, days, reasons, positions)
-
-    now = figures(as_of, period)
-    before: dict[str, _Figure] = {}
+    views = {"now": View(as_of, period)}
     prior_label = ""
     if period is not None:
         previous = settings.fiscal.previous(period)
         seen_on = prior_as_of(as_of, period, previous)
-        before = figures(seen_on, previous)
+        views["before"] = View(seen_on, previous)
         prior_label = previous.label
         if seen_on < previous.last_day:
             prior_label = _("{period} to {day}").format(period=previous.label, day=seen_on.isoformat())
+    figures = _figures(opportunity_states, opportunities, views, reasons, positions)
     rows = []
     for identifier, (label, unit, kind, definition) in _texts().items():
-        figure = now[identifier]
+        figure = figures["now"][identifier]
         missing = _("No deal to measure it by.") if np.isnan(figure.value) else ""
-        prior = before[identifier].value if before else np.nan
+        prior = figures["before"][identifier].value if "before" in figures else np.nan
         rows.append(
             (
                 identifier,
@@ -106,18 +122,12 @@ def headlines(
     return result
 
 
-def prior_as_of(as_of: dt.date, period: Period, previous: Period) -> dt.date:
-    """The day that lies as far into, or after, the previous period as ``as_of`` does for this one.
+@dataclass(frozen=True)
+class View:
+    """The deals due in a period, as they stood at the end of a day."""
 
-    >>> quarters = [Period(dt.date(2026, 1, 1), dt.date(2026, 4, 1), "2026-Q1"),
-    ...             Period(dt.date(2026, 4, 1), dt.date(2026, 7, 1), "2026-Q2")]
-    >>> [prior_as_of(dt.date(2026, m, d), quarters[1], quarters[0]).isoformat()
-    ...  for m, d in ((4, 1), (5, 15), (6, 30), (7, 3))]
-    ['2026-01-01', '2026-02-14', '2026-03-31', '2026-04-03']
-    """
-    if as_of >= period.last_day:
-        return previous.last_day + (as_of - period.last_day)
-    return min(previous.start + (as_of - period.start), previous.last_day)
+    day: dt.date
+    period: Period | None
 
 
 @dataclass(frozen=True)
@@ -169,44 +179,63 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
 def _figures(
     states: ir.Table,
     opportunities: ir.Table | None,
-    as_of: dt.date,
-    period: Period | None,
+    views: Mapping[str, View],
     reasons: list[str],
     positions: Mapping[str, int],
-) -> dict[str, _Figure]:
+) -> dict[str, dict[str, _Figure]]:
+    """The figures of each view, all from one pass over the states that any of them sees."""
     has_created = opportunities is not None and "created_date" in opportunities.columns
-    known = known_states(states, as_of)
-    tables = {"opportunity_states": states, "opportunities": opportunities}
-    due = known.filter(falls_in(known.close_date, period) & is_true(known.is_closed))
-    closed = join_dimensions(due, (), tables, ["loss_reason"] if reasons else [])
-    rate = closed_counts(closed, reasons, positions, ()).iloc[0]
-    won = due.filter(is_true(due.is_won))
-    bookings = collect(won.aggregate(amount=won.amount.sum(), deals=won.count())).iloc[0]
-    ahead = known.filter(is_open(known))
-    pipeline = collect(ahead.aggregate(amount=ahead.amount.sum(), deals=ahead.count())).iloc[0]
-    closed_deals = int(rate["won"] + rate["lost"])
-    low, high = wilson(rate["won"], closed_deals)
-    lengths = np.array([], dtype=float)
-    if has_created:
-        lengths = _lengths(join_dimensions(won, (), tables, ["created_date"]))
-    return {
-        "bookings_won": _Figure(_zero_if_missing(bookings["amount"]), int(bookings["deals"])),
-        "deals_won": _Figure(float(bookings["deals"]), int(bookings["deals"])),
-        "win_rate": _Figure(float(ratio(rate["won"], closed_deals)), closed_deals, float(low), float(high)),
-        "won_cycle_median": _Figure(
-            float(np.median(lengths)) if len(lengths) else float("nan"),
-            len(lengths),
-            *median_interval(lengths),
-        ),
-        "open_pipeline": _Figure(_zero_if_missing(pipeline["amount"]), int(pipeline["deals"])),
-    }
+    columns = [*(["loss_reason"] if reasons else []), *(["created_date"] if has_created else [])]
+    seen = [at_end_of(states, view.day) for view in views.values()]
+    kept = states.select(*_STATE).filter(functools.reduce(operator.or_, seen), ~is_true(states.is_deleted))
+    rows = join_dimensions(kept, (), {"opportunities": opportunities}, columns)
+    became = outcome(rows, reasons, rows.loss_reason if reasons else None)
+    is_counted = is_qualified(rows, positions)
+    sums: dict[str, ir.Value] = {}
+    won: dict[str, ir.BooleanValue] = {}
+    for name, view in views.items():
+        known = at_end_of(rows, view.day)
+        closed = known & falls_in(rows.close_date, view.period) & is_true(rows.is_closed)
+        won[name] = known & is_booked(rows, view.period)
+        sums |= {
+            f"{name}_won": won[name].sum(),
+            f"{name}_amount": rows.amount.sum(where=won[name]),
+            f"{name}_wins": (closed & is_counted & (became == "won")).sum(),
+            f"{name}_losses": (closed & is_counted & (became == "lost")).sum(),
+            f"{name}_open": (known & is_open(rows)).sum(),
+            f"{name}_ahead": rows.amount.sum(where=known & is_open(rows)),
+        }
+    found = collect(rows.aggregate(**sums)).iloc[0]
+    lengths = _lengths(rows, won) if has_created else dict.fromkeys(views, np.array([], dtype=float))
+    figures = {}
+    for name in views:
+        wins, losses, deals = (_count(found[f"{name}_{key}"]) for key in ("wins", "losses", "won"))
+        low, high = wilson(wins, wins + losses)
+        middle = float(np.median(lengths[name])) if len(lengths[name]) else float("nan")
+        figures[name] = {
+            "bookings_won": _Figure(_zero_if_missing(found[f"{name}_amount"]), deals),
+            "deals_won": _Figure(float(deals), deals),
+            "win_rate": _Figure(float(ratio(wins, wins + losses)), wins + losses, float(low), float(high)),
+            "won_cycle_median": _Figure(middle, len(lengths[name]), *median_interval(lengths[name])),
+            "open_pipeline": _Figure(
+                _zero_if_missing(found[f"{name}_ahead"]), _count(found[f"{name}_open"])
+            ),
+        }
+    return figures
 
 
-def _lengths(won: ir.Table) -> np.ndarray:
-    dated = won.filter(won.close_date.notnull() & won.created_date.notnull())
-    length = ibis.greatest(days_between(dated.close_date, dated.created_date), 0)
-    counts = collect(dated.select(length=length).group_by("length").aggregate(deals=lambda t: t.count()))
-    return np.repeat(counts["length"].to_numpy(float), counts["deals"].to_numpy(int))
+def _lengths(rows: ir.Table, won: Mapping[str, ir.BooleanValue]) -> dict[str, np.ndarray]:
+    """The days from created to closed of the deals that each view saw won."""
+    length = ibis.greatest(days_between(rows.close_date, rows.created_date), 0)
+    is_dated = rows.close_date.notnull() & rows.created_date.notnull()
+    dated = rows.filter(is_dated & functools.reduce(operator.or_, won.values())).select(length=length, **won)
+    counts = collect(dated.group_by("length").aggregate(**{name: dated[name].sum() for name in won}))
+    days = counts["length"].to_numpy(float)
+    return {name: np.repeat(days, counts[name].fillna(0).to_numpy(int)) for name in won}
+
+
+def _count(value: object) -> int:
+    return int(_zero_if_missing(value))
 
 
 def _zero_if_missing(value: object) -> float:

@@ -10,6 +10,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit.analysis.funnel._claims import CLAIM, reports_alike, with_claims
+from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.analysis.funnel._transitions import (
     CAUSES,
     MOVED_ON,
@@ -29,7 +31,7 @@ from salesops_kit.estimators.competing_risks import (
     log_log_interval,
     quantile,
 )
-from salesops_kit.estimators.dimensions import join_dimensions, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import join_dimensions, sort_groups
 from salesops_kit.estimators.intervals import ratio, z_value
 from salesops_kit.estimators.shrinkage import Prior, shrink
 from salesops_kit.language import _, ngettext
@@ -59,9 +61,10 @@ _CONVERSION = [
     "difference",
     "difference_low",
     "difference_high",
-    "evidence",
+    *CLAIM,
     "observed_days",
 ]
+_TIMES = ["at_risk", "left", "still_open", "p50", "p50_low", "p50_high", "p75", "p90", "closed_only_mean"]
 
 
 @table(
@@ -103,7 +106,8 @@ def conversion(
     limits. ``shrunk_rate`` with its limits is ``next_rate`` pulled towards the company's.
     ``reference_rate`` is the company's ``next_rate`` over the window of the reference and
     ``difference`` the group's less the company's, with limits that allow for the group being part of
-    the company; ``evidence`` says that they do not hold zero.
+    the company. ``p_value`` tests it against zero, ``adjusted_p_value`` allows for the number of groups and
+    stages compared, here and in the other teams' reports, and ``evidence`` says that it is below 0.05.
     ``observed_days`` is the highest age seen: beyond it nothing is known.
 
     A stage nobody was in has missing rates. Without a reference over the same days and horizon (it
@@ -115,14 +119,14 @@ def conversion(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
         )
     tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
-    dimensions = parse_by(by, tables)
+    dimensions = grouping(by, tables, _CONVERSION, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     result = _all_stages(stage_rates(counts, horizon_days), open_stages(stages), counts.keys)
     company = reference_window(reference, days, trailing_quarters, horizon_days)
     result = with_reference(result, "next", company)
-    result["evidence"] = (result["difference_low"] > 0) | (result["difference_high"] < 0)
+    result = with_claims(result, reports_alike(result, reference, company))
     names = [dimension.name for dimension in dimensions]
     result = sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, *_CONVERSION]]
     result.attrs["notes"] = _conversion_notes(result, horizon_days, compared=bool(company))
@@ -283,7 +287,7 @@ def time_in_stage(
     stays that ended, which is too short wherever long stays are still under way.
     """
     tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
-    dimensions = parse_by(by, tables)
+    dimensions = grouping(by, tables, _TIMES, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
     counts = count_transitions(rows, stages, days, dimensions, settings)
@@ -302,6 +306,4 @@ def time_in_stage(
     result["closed_only_mean"] = ratio(result["closed_days"], result["left"])
     result = _all_stages(result, open_stages(stages), counts.keys)
     names = [dimension.name for dimension in dimensions]
-    columns = ["pipeline", "stage", "at_risk", "left", "still_open"]
-    columns += ["p50", "p50_low", "p50_high", "p75", "p90", "closed_only_mean"]
-    return sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, *columns]]
+    return sort_groups(result, [*names, "pipeline", "stage_position"])[[*names, "pipeline", "stage", *_TIMES]]

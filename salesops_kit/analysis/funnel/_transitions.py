@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ MOVED_ON = "moved_on"
 TOTALS = ["entrants", "at_risk", "still_open", "events", *CAUSES, MOVED_ON, "closed_days"]
 STAGE_KEYS = ("pipeline", "stage", "stage_position")
 _NEXT = ["next_position", "next_is_closed", "next_is_won"]
+_DATES = ["valid_from_date", "valid_to_date", "stage_since_date"]
+_READ = ["opportunity_id", *_DATES, "entry", "exit", "next_stage", *_NEXT]
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,7 @@ def count_transitions(
     taken over from another team), ``still_open`` (under way when it ends), the exits by kind, and
     ``closed_days`` (their summed ages).
     """
-    open_rows = rows.filter(is_open(rows))
-    leaves = open_rows.next_stage != open_rows.stage
-    seen = observation(open_rows, open_rows.stage_since_date, leaves, days.start, days.last)
-    keys = [*(dimension.column_in_rows for dimension in dimensions), *STAGE_KEYS]
-    entries = _entries(seen, keys, days)
-    exits = _exits(seen, keys)
+    entries, exits = _ends(rows, days, (*(dimension.column_in_rows for dimension in dimensions), *STAGE_KEYS))
     following = open_stages(stages).set_index(["pipeline", "stage_position"])["following"]
     exits = pd.concat([exits, classify(exits, following)], axis="columns")
     names = (*(dimension.name for dimension in dimensions), *STAGE_KEYS)
@@ -104,6 +102,15 @@ def count_transitions(
     )
     totals = totals.astype(dict.fromkeys(TOTALS, "int64"))
     return StageCounts(ages, totals, names)
+
+
+@functools.lru_cache(maxsize=8)
+def _ends(rows: ir.Table, days: Window, keys: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Entries and exits by age. Several tables of a report count the same transitions."""
+    narrow = rows.filter(is_open(rows)).select(*dict.fromkeys([*keys, *_READ]))
+    leaves = narrow.next_stage != narrow.stage
+    seen = observation(narrow, narrow.stage_since_date, leaves, days.start, days.last)
+    return _entries(seen, keys, days), _exits(seen, keys)
 
 
 def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:

@@ -10,7 +10,13 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.funnel._outcomes import (
+from salesops_kit.analysis.funnel._claims import CLAIM, against_the_others
+from salesops_kit.analysis.funnel._grouping import grouping
+from salesops_kit.data.engine import collect
+from salesops_kit.errors import NotAvailableError
+from salesops_kit.estimators.dimensions import join_dimensions, label_groups, sort_groups
+from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
+from salesops_kit.estimators.outcomes import (
     closed_or_open,
     excluded_reasons,
     is_qualified,
@@ -18,10 +24,7 @@ from salesops_kit.analysis.funnel._outcomes import (
     outcome,
     qualified_positions,
 )
-from salesops_kit.data.engine import collect
-from salesops_kit.errors import NotAvailableError
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
-from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
+from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.shrinkage import Prior, estimate_prior, shrink
 from salesops_kit.estimators.states import falls_in, known_states
 from salesops_kit.language import _, ngettext
@@ -46,6 +49,7 @@ _RESULT = [
     "lost_amount",
     "mean_won_amount",
 ]
+_DIFFERENCE = ["difference", "difference_low", "difference_high"]
 
 
 @table(
@@ -53,6 +57,7 @@ _RESULT = [
         **dict.fromkeys([*_COUNTS, "n"], "deals"),
         **dict.fromkeys(["rate", "low", "high", "shrunk_rate", "shrunk_low", "shrunk_high"], "rate"),
         **dict.fromkeys(["won_amount", "lost_amount", "mean_won_amount"], "money"),
+        **dict.fromkeys(_DIFFERENCE, "rate"),
     }
 )
 def win_rate(
@@ -86,6 +91,10 @@ def win_rate(
     reference, or towards all groups together where there is none; ``won_amount``, ``lost_amount`` and
     ``mean_won_amount`` in base currency, unknown amounts left out and noted.
 
+    With ``by`` (never for ``value``) each group stands against all others together: ``difference`` of the
+    rates with 95 % limits, ``p_value``, ``adjusted_p_value`` for as many groups (Benjamini-Hochberg), and
+    ``evidence``: the adjusted one is below 0.05 and the limits leave out zero.
+
     By ``owner_id``, ``rep_name`` stands beside it where the reps are known.
 
     Zero deals give a missing rate, never 0. A dimension without a value is the group ``(none)``.
@@ -100,7 +109,7 @@ def win_rate(
         "reps": reps,
         "teams": teams,
     }
-    dimensions = parse_by(by, tables)
+    dimensions = grouping(by, tables, [*_RESULT, *_DIFFERENCE, *CLAIM])
     names = [dimension.name for dimension in dimensions]
     reasons = excluded_reasons(opportunities, settings)
     positions = qualified_positions(stages, settings)
@@ -122,25 +131,14 @@ def win_rate(
     groups = groups.groupby(names, as_index=False, dropna=False, sort=False).sum() if names else groups
     result = _rates(sort_groups(groups, names), variant, reference if variant == "count" else None)
     notes = missing_reason_note(reasons_known) + _notes(result, variant)
+    compared: list[str] = []
     if variant != "value" and names:
         _add_test(result, names, notes)
-    result = _with_rep_names(result[[*names, *_RESULT]], reps)
+        compared = [*_DIFFERENCE, *CLAIM]
+        result[compared] = against_the_others(result["won"], result["n"])
+    result = with_rep_names(result[[*names, *_RESULT, *compared]], reps)
     result.attrs["notes"] = notes
     return result
-
-
-def _with_rep_names(result: pd.DataFrame, reps: ir.Table | None) -> pd.DataFrame:
-    """The result with ``rep_name`` beside ``owner_id``: the name, with the id where two share it, and
-    the id alone where the name is not known."""
-    if "owner_id" not in result or reps is None or "name" not in reps.columns:
-        return result
-    known = collect(reps.select("owner_id", "name")).drop_duplicates("owner_id").set_index("owner_id")["name"]
-    names = result["owner_id"].map(known).astype("str")
-    shared = names.duplicated(keep=False) & names.notna()
-    names = names.where(~shared, names + " (" + result["owner_id"] + ")").fillna(result["owner_id"])
-    named = result.copy()
-    named.insert(list(result.columns).index("owner_id") + 1, "rep_name", names)
-    return named
 
 
 def _sums(rows: ir.Table, keys: Sequence[str]) -> pd.DataFrame:
@@ -240,16 +238,18 @@ def _add_test(result: pd.DataFrame, names: Sequence[str], notes: list[str]) -> N
 def closed_counts(
     rows: ir.Table, reasons: list[str], positions: Mapping[str, int], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """Won and lost deals, and the money won, per group of columns, for deals that count."""
+    """Won and lost deals, and the money won with its squares, per group of columns, for deals that count."""
     counted = rows.filter(is_qualified(rows, positions))
     counted = counted.mutate(outcome=outcome(counted, reasons, counted.loss_reason if reasons else None))
-    won = counted.outcome == "won"
+    won, amount = counted.outcome == "won", counted.amount.cast("float64")
     sums = {
         "won": won.sum(),
         "lost": (counted.outcome == "lost").sum(),
         "won_with_amount": (won & counted.amount.notnull()).sum(),
         "won_amount": counted.amount.sum(where=won),
+        "won_square": (amount * amount).sum(where=won),
     }
     frame = collect(counted.group_by(list(keys)).aggregate(**sums) if keys else counted.aggregate(**sums))
-    frame["won_amount"] = frame["won_amount"].astype("float64").fillna(0.0)
+    money = ["won_amount", "won_square"]
+    frame[money] = frame[money].astype("float64").fillna(0.0)
     return frame.fillna({"won": 0, "lost": 0, "won_with_amount": 0})

@@ -53,7 +53,11 @@ def waterfall(frame: pd.DataFrame, *, currency: str = "USD") -> Figure:
     ]
     with _rows.chart_style():
         figure, axes = _rows.row_axes(
-            [_words.fit(names.get(step, step)) for step in steps], values=shown, row_points=29.0, axis=False
+            [_words.fit(names.get(step, step)) for step in steps],
+            values=shown,
+            row_points=29.0,
+            axis=False,
+            bold=[position for position, step in enumerate(steps) if step in TOTALS],
         )
         positions = np.arange(len(steps))
         colours = [_colour(step, value) for step, value in zip(steps, values, strict=True)]
@@ -63,8 +67,6 @@ def waterfall(frame: pd.DataFrame, *, currency: str = "USD") -> Figure:
         room = (high - low) * 0.01 or 1.0
         _rows.no_scale(axes, low - room, high + room)
         axes.axvline(0, color=RULE, linewidth=1, zorder=1)
-        for tick, step in zip(axes.get_yticklabels(), steps, strict=True):
-            tick.set_fontweight("bold" if step in TOTALS else "normal")
     return figure
 
 

@@ -50,11 +50,7 @@ def plane(
     """A figure with a labelled y scale, room on the right for ``ends`` (labels of curve ends) and
     below for the ticks, ``rows_below`` lines of figures and ``x_label``, which may take several lines;
     ``strip_above`` leaves a line between ``y_label`` and the plot."""
-    ticks = [
-        tick
-        for tick in MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(*y_limits)
-        if y_limits[0] <= tick <= y_limits[1]
-    ]
+    ticks = _distinct_ticks(y_limits, y_show)
     left = max([_words.text_points(y_show(tick)) for tick in ticks] + [least_left, 12.0]) + _PAD + 4
     right = max([_words.text_points(text) for text in ends] + [_LEAST_RIGHT - _PAD]) + _PAD + 4
     told = _words.wrap(x_label) if x_label else []
@@ -86,6 +82,17 @@ def plane(
         y = (MARGIN_POINTS / 2 + line * LINE_POINTS) / total
         figure.text(MARGIN_POINTS / WIDTH_POINTS, y, text, va="bottom", fontsize=SMALL_POINTS, color=MUTED)
     return figure, axes
+
+
+def _distinct_ticks(limits: tuple[float, float], show: Callable[[float], str]) -> list[float]:
+    """Round figures within the limits, no more than differ as they are written."""
+    ticks: list[float] = []
+    for bins in range(4, 0, -1):
+        found = MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10]).tick_values(*limits)
+        ticks = [float(tick) for tick in found if limits[0] <= tick <= limits[1]]
+        if len({show(tick) for tick in ticks}) == len(ticks):
+            break
+    return ticks
 
 
 def width_points(axes: Axes) -> float:

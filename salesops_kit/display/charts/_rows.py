@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -30,6 +30,8 @@ from salesops_kit.display.charts._words import (
 from salesops_kit.display.palette import INK, MUTED, RULE
 
 _VALUE_LIMIT_EM = 10.5
+# How much wider bold letters run.
+_BOLDER = 1.1
 _MEASURING_FONTS = (
     ("Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"),
     ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Malgun Gothic"),
@@ -74,12 +76,15 @@ def row_axes(
     top_points: float = 8.0,
     axis: bool = True,
     axis_label: str = "",
+    bold: Collection[int] = (),
 ) -> tuple[Figure, Axes]:
     """A figure with one row per label (the first on top, row ``i`` at y = ``i``), labels written on
     the left, ``values`` written on the right (on two lines where they are long), and room for both;
-    ``axis_label`` below, on as many lines as it takes. The x limits are the caller's."""
+    ``axis_label`` below, on as many lines as it takes. The labels at the positions ``bold`` are bold. The x
+    limits are the caller's."""
     values = [fit(value, _VALUE_LIMIT_EM) for value in values]
-    left = _widest(labels) + 14
+    wide = [labels[position] for position in bold]
+    left = max(_widest(labels), _widest(wide) * _BOLDER) + 14
     # Half of the last tick's label stands beyond the plot.
     right = max(_widest(values), 16.0) + 14
     told = wrap(axis_label) if axis_label else []
@@ -97,6 +102,8 @@ def row_axes(
     axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels=list(labels), fontsize=TEXT_POINTS, color=INK)
     axes.tick_params(axis="y", length=0, pad=8)
+    for position in bold:
+        axes.get_yticklabels()[position].set_fontweight("bold")
     axes.set_facecolor("none")
     figure.patch.set_alpha(0)
     for side in axes.spines.values():
@@ -148,7 +155,8 @@ def round_ticks(axes: Axes, show: Callable[[float], str], *, most: int) -> list[
         found = MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [float(tick) for tick in found if low <= tick <= high]
         apart = width * (ticks[1] - ticks[0]) / (high - low) if len(ticks) > 1 else width
-        if max((text_points(show(tick)) for tick in ticks), default=0.0) + 4 <= apart:
+        told = [show(tick) for tick in ticks]
+        if len(set(told)) == len(told) and max(map(text_points, told), default=0.0) + 4 <= apart:
             break
     axes.set_xticks(ticks, labels=[show(tick) for tick in ticks])
     return ticks

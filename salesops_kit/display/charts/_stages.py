@@ -37,6 +37,7 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
             values=shown,
             row_points=34.0,
             top_points=24.0 if has_reference.any() else 8.0,
+            bold=[int(position) for position in np.flatnonzero(is_heading)],
         )
         positions = np.arange(len(rows))
         rates, lows, highs = (_rows.floats(rows, name) for name in ("rate", "low", "high"))
@@ -59,7 +60,6 @@ def conversion_steps(frame: pd.DataFrame, *, reference_label: str = "") -> Figur
         if has_reference.any():
             first = int(np.flatnonzero(has_reference)[0])
             _rows.note(axes, reference_label or _("company"), reference[first], first - 0.36, dy=9)
-        _bold(axes, is_heading)
     return figure
 
 
@@ -90,6 +90,7 @@ def stage_times(frame: pd.DataFrame) -> Figure:
             row_points=36.0,
             top_points=22.0,
             axis_label=_("days: ● half have left, ○ three in four, | nine in ten"),
+            bold=[int(position) for position in np.flatnonzero(is_heading)],
         )
         positions = np.arange(len(frame))
         reached = np.isfinite(p50) & np.isfinite(p90)
@@ -118,13 +119,7 @@ def stage_times(frame: pd.DataFrame) -> Figure:
                 zorder=4,
             )
         _rows.scale(axes, 0.0, end, formats.number)
-        _bold(axes, is_heading)
     return figure
-
-
-def _bold(axes: Axes, is_heading: np.ndarray) -> None:
-    for position in np.flatnonzero(is_heading):
-        axes.get_yticklabels()[position].set_fontweight("bold")
 
 
 def _intervals(axes: Axes, positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from salesops_kit.display import charts, formats
 from salesops_kit.display.charts._bridge import step_labels
-from salesops_kit.display.narrative import Exhibit, no_evidence, p_text
+from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_plan, p_text
 from salesops_kit.language import _, ngettext
 
 LEAST_SHARE = 0.01
@@ -83,6 +83,68 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
         steps="; ".join(told)
     )
     return Exhibit(message, charts.waterfall(frame, currency=currency), alternative=alternative)
+
+
+def bookings(frame: pd.DataFrame) -> Exhibit:
+    """Bookings of each team or rep beside plan, last quarter and last year, from ``funnel.bookings``."""
+    by = str(frame.attrs.get("options", {}).get("by", "team"))
+    label = "rep_name" if "rep_name" in frame else by
+    money, last = _currency(frame), frame["quarter"].iloc[-1]
+
+    def show(value: float) -> str:
+        return formats.money(value, money)
+
+    quarters = list(dict.fromkeys(frame["quarter"]))
+    now = frame[frame["quarter"] == last].set_index(by)
+    wide = frame.pivot(index=by, columns="quarter", values="bookings_to_day")
+    whole = frame.pivot(index=by, columns="quarter", values="bookings")
+    table = pd.DataFrame({label: now.get(label, now.index), "bookings": now["bookings"]})
+    units = {"bookings": "money"}
+    if now["target"].notna().any():
+        table["of_plan"] = (now["bookings"] / now["target"].where(now["target"] > 0)).astype(float)
+        units["of_plan"] = "share"
+    beside = {"prior": quarters[-2:-1], "year_ago": quarters[-5:-4]}
+    for name in (found[0] for found in beside.values() if found):
+        table[name] = wide[name]
+        units[name] = "money"
+    if len(quarters) > 2:
+        table["trend"] = [list(whole.loc[group]) for group in table.index]
+        units["trend"] = "trend money"
+    table = table.reset_index(drop=True).sort_values(
+        ["bookings", label], ascending=[False, True], ignore_index=True
+    )
+    total = float(now["bookings"].sum())
+    message = _bookings_message(table, label, total, show)
+    sums = wide.sum()
+    told = [of_plan(total, _whole(now["target"]), show)]
+    told += [compared(total, sums[found[0]], name=found[0], show=show) for found in beside.values() if found]
+    if any(told):
+        comparisons = formats.listed([text for text in told if text])
+        message += " " + _("All together: {comparisons}.").format(comparisons=comparisons)
+    notes = [] if bool(now["is_over"].all()) else [_("Earlier quarters are shown up to the same day.")]
+    table.attrs = {**frame.attrs, "notes": notes}
+    return Exhibit(message, table=table, units=units)
+
+
+def _whole(targets: pd.Series) -> float:
+    """The sum of the targets; missing unless each part has one."""
+    return float(targets.sum()) if targets.notna().all() else float("nan")
+
+
+def _bookings_message(table: pd.DataFrame, label: str, total: float, show: Callable[[float], str]) -> str:
+    first = table.iloc[0]
+    if total <= 0:
+        return _("Nothing has been booked in the quarter.")
+    if len(table) == 1:
+        return _("{name} booked {amount}.").format(
+            name=formats.text(first[label]), amount=show(first["bookings"])
+        )
+    return _("{name} booked most: {amount}, {share} of {total}.").format(
+        name=formats.text(first[label]),
+        amount=show(first["bookings"]),
+        share=formats.percent(first["bookings"] / total),
+        total=show(total),
+    )
 
 
 def stage_conversion(frame: pd.DataFrame) -> Exhibit:

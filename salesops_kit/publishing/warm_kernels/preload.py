@@ -26,7 +26,11 @@ ONE_THREAD = {
 FIRST = (
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    "tornado.platform.asyncio",
+    "IPython.core.completerlib",
+    "IPython.core.oinspect",
     "IPython.core.pylabtools",
+    "IPython.extensions.storemagic",
     "matplotlib_inline",
     "numpy",
     "pandas",
@@ -34,6 +38,10 @@ FIRST = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "duckdb",
+    "ibis.backends.duckdb.converter",
+    "ibis.formats.pandas",
+    "pyarrow.pandas_compat",
+    "pandas.core.methods.to_dict",
 )
 # What is imported while nobody waits, for templates that use it.
 LATER = (
@@ -58,6 +66,7 @@ def limit_threads() -> None:
 
 def preload() -> None:
     """Import and warm what the first kernels need; what is missing is left to the notebook that needs it."""
+    _leave_out_debugger()
     for name in (*FIRST, *KIT_MODULES, *_modules_of(KIT_PACKAGES)):
         load(name)
     for step in (_draw, _format, _compile):
@@ -66,6 +75,14 @@ def preload() -> None:
     # Its import hooks figures into the shell of a kernel, and there is none yet: kernels import it again.
     sys.modules.pop("matplotlib_inline.backend_inline", None)
     settle()
+
+
+def _leave_out_debugger() -> None:
+    """Import ipykernel's debugger as if debugpy, most of what a kernel imports, were not installed:
+    nobody debugs a report's kernel. Notebooks may import it."""
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    load("ipykernel.debugger")
+    del sys.modules["debugpy"]
 
 
 def load(name: str) -> None:
@@ -145,7 +162,8 @@ def _compile() -> None:
         .aggregate(total=table.m.sum(), count=ibis._.count(), some=ibis._.n.max())
     )
     joined = expression.left_join(table, "k").order_by("k")
-    ibis.to_sql(ibis.union(joined.select("k", "total"), expression.select("k", "total")), dialect="duckdb")
+    # The backend is looked up among the installed packages when it is first named.
+    ibis.duckdb.compile(ibis.union(joined.select("k", "total"), expression.select("k", "total")))
 
 
 def reseed() -> None:

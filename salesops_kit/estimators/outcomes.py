@@ -73,6 +73,19 @@ def closed_or_open(states: ir.Table, as_of: dt.date, period: Period | None) -> i
     return known.filter(falls_in(known.close_date, period))
 
 
+def is_booked(known: ir.Table, period: Period | None) -> ir.BooleanValue:
+    """Whether a state, known at some day, is a booking of the period: won, with its close date in it.
+
+    A deal is booked on its close date, at its amount, in the team that won it.
+    """
+    return falls_in(known.close_date, period) & is_true(known.is_closed) & is_true(known.is_won)
+
+
+def won_in(known: ir.Table, period: Period | None) -> ir.Table:
+    """The bookings of a period, of the states known at some day."""
+    return known.filter(is_booked(known, period))
+
+
 def missing_reason_note(reasons_known: bool) -> list[str]:
     """The note that says when duplicates cannot be told from losses."""
     if reasons_known:

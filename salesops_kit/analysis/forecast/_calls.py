@@ -1,0 +1,183 @@
+"""Rung 2: what reps commit to, corrected for the bias that each of them had."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from salesops_kit.analysis.forecast._history import COMMIT, Stretches
+from salesops_kit.analysis.forecast._naive import spread_around
+from salesops_kit.analysis.forecast._view import DUE, OVERDUE, View, due
+from salesops_kit.data.engine import collect
+from salesops_kit.estimators.predictive import Predictive
+from salesops_kit.periods import Period
+from salesops_kit.settings import Settings
+
+# What all reps' own bias counts for beside one rep's, in quarters.
+STRENGTH = 3.0
+SPREAD, SPREAD_STRENGTH = 0.20, 2.0
+LEVELS = ("rep", "manager", "executive")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Submitted calls: ``owner_id``, ``level``, ``day`` (ordinal, business zone), ``period``, ``category``
+    (without case and spaces) and ``amount``, in the order of submission."""
+
+    rows: pd.DataFrame
+
+    def standing(self, period: str, day: int, level: str, category: str = COMMIT) -> dict[str, float]:
+        """The latest call of each person for a period at the end of a day; one person's deal types add up."""
+        rows = self._groups.get((period, level, category))
+        if rows is None:
+            return {}
+        rows = rows[rows["day"] <= day].drop_duplicates(["owner_id", "deal_type"], keep="last")
+        return {str(key): float(value) for key, value in rows.groupby("owner_id")["amount"].sum().items()}
+
+    def __post_init__(self) -> None:
+        groups = {key: part for key, part in self.rows.groupby(["period", "level", "category"], sort=False)}
+        object.__setattr__(self, "_groups", groups)
+
+    _groups: Mapping[tuple[str, str, str], pd.DataFrame] = None  # type: ignore[assignment]
+
+
+def read_calls(forecast_calls: ir.Table | None, settings: Settings) -> Calls | None:
+    """The calls of a scope; None where the data has none."""
+    if forecast_calls is None:
+        return None
+    frame = collect(
+        forecast_calls.select(
+            *(name for name in ("owner_id", "level", "submitted_at", "period", "category")),
+            deal_type=forecast_calls.deal_type,
+            amount=forecast_calls.amount.cast("float64"),
+        )
+    )
+    if frame.empty:
+        return None
+    moments = pd.to_datetime(frame["submitted_at"], utc=True)
+    local = moments.dt.tz_convert(zoneinfo.ZoneInfo(settings.zone)).dt.tz_localize(None)
+    epoch = dt.date(1970, 1, 1).toordinal()
+    frame["day"] = local.to_numpy().astype("datetime64[D]").astype(np.int64) + epoch
+    frame["category"] = frame["category"].astype("str").str.casefold().str.replace("[ _-]", "", regex=True)
+    frame["owner_id"] = frame["owner_id"].astype(object).where(frame["owner_id"].notna(), "").astype("str")
+    frame["deal_type"] = frame["deal_type"].astype(object).where(frame["deal_type"].notna(), "").astype("str")
+    frame["amount"] = frame["amount"].fillna(0.0)
+    order = np.argsort(moments.to_numpy(), kind="stable")
+    return Calls(frame.iloc[order].reset_index(drop=True))
+
+
+@dataclass(frozen=True)
+class RollUp:
+    """``raw``: booked and what is committed beyond it; ``bias``: what each rep's remaining commit brings
+    per money, ``rest``: what people without a call bring."""
+
+    raw: float
+    total: Predictive
+    bias: Mapping[str, float]
+    overall: float
+    rest: float
+    quarters: int
+
+
+def commit_by_owner(view: View, calls: Calls | None, target: Period, day: int) -> dict[str, float]:
+    """What each rep still commits to on a day beyond what is booked: by the calls, else open Commit deals."""
+    owners = view.history.owners
+    if calls is not None:
+        booked = owner_sums(_won_on(view, target, day), owners)
+        called = calls.standing(target.label, day, "rep")
+        return {owner: max(amount - booked.get(owner, 0.0), 0.0) for owner, amount in called.items()}
+    rows = view.standing(day)
+    categories = view.history.categories
+    code = categories.index(COMMIT) if COMMIT in categories else -1
+    where = due(rows, target)
+    return owner_sums(rows.take((rows.category == code) & ((where == DUE) | (where == OVERDUE))), owners)
+
+
+def owner_sums(rows: Stretches, owners: Sequence[str]) -> dict[str, float]:
+    """Amounts by owner id."""
+    sums = np.bincount(rows.owner, weights=rows.amount, minlength=len(owners))
+    present = np.bincount(rows.owner, minlength=len(owners))
+    return {owners[place]: float(sums[place]) for place in np.flatnonzero(present)}
+
+
+def _won_on(view: View, target: Period, day: int) -> Stretches:
+    rows = view.history.closed
+    start, end = target.start.toordinal(), target.end.toordinal()
+    return rows.take(
+        rows.is_won & (rows.begins <= day) & (rows.ends > day) & (rows.close_day >= start) & (rows.close_day < end)
+    )
+
+
+def roll_up(view: View, calls: Calls | None) -> RollUp | None:
+    """The commit of the target quarter, corrected by what commits on the same day brought before.
+
+    A rep's remaining commit is multiplied by (won in the rest of past quarters / remaining commit then),
+    pulled to all reps' ratio as if three more of the rep's quarters had brought that. People without a
+    call bring what such people brought on average. The range is that of past misses of this forecast.
+    None without a past quarter in which anything was committed.
+    """
+    owners = view.history.owners
+    pasts = []
+    for each in view.past:
+        told = commit_by_owner(view, calls, each.quarter, each.day)
+        if not told or sum(told.values()) <= 0:
+            continue
+        final = owner_sums(_final(view, each.quarter), owners)
+        before = owner_sums(_won_on(view, each.quarter, each.day), owners)
+        left = {name: max(value - before.get(name, 0.0), 0.0) for name, value in final.items()}
+        pasts.append((told, left))
+    if not pasts:
+        return None
+    committed = sum(sum(told.values()) for told, _ in pasts)
+    brought = sum(left.get(name, 0.0) for told, left in pasts for name in told)
+    overall = brought / committed
+    rest = float(np.mean([sum(v for n, v in left.items() if n not in told) for told, left in pasts]))
+    bias = _shrunk(pasts, overall)
+    now = commit_by_owner(view, calls, view.target, view.today)
+    booked = view.booked(view.target)
+    expected = sum(bias.get(name, overall) * value for name, value in now.items()) + rest
+    misses = []
+    for place, (told, left) in enumerate(pasts):
+        # Each past quarter is forecast from the others, so that its miss is one that could have been met.
+        others = pasts[:place] + pasts[place + 1 :]
+        known = _shrunk(others, overall) if others else {}
+        guess = sum(known.get(name, overall) * value for name, value in told.items()) + rest
+        actual = sum(left.values())
+        if guess > 0 and actual > 0:
+            misses.append(float(np.log(actual / guess)))
+    remaining = spread_around(expected, misses, SPREAD, SPREAD_STRENGTH)
+    return RollUp(
+        raw=booked + sum(now.values()),
+        total=remaining.shifted(booked),
+        bias=bias,
+        overall=overall,
+        rest=rest,
+        quarters=len(pasts),
+    )
+
+
+def _final(view: View, quarter: Period) -> Stretches:
+    rows = view.bookings
+    start, end = quarter.start.toordinal(), quarter.end.toordinal()
+    return rows.take((rows.close_day >= start) & (rows.close_day < end))
+
+
+def _shrunk(pasts: list[tuple[dict[str, float], dict[str, float]]], overall: float) -> dict[str, float]:
+    told_sum: dict[str, float] = {}
+    left_sum: dict[str, float] = {}
+    count = 0
+    for told, left in pasts:
+        for name, value in told.items():
+            told_sum[name] = told_sum.get(name, 0.0) + value
+            left_sum[name] = left_sum.get(name, 0.0) + left.get(name, 0.0)
+            count += 1
+    usual = STRENGTH * sum(told_sum.values()) / max(count, 1)
+    if not usual > 0:
+        return {}
+    return {name: (left_sum[name] + overall * usual) / (told_sum[name] + usual) for name in told_sum}

@@ -1,0 +1,94 @@
+"""Rung 3: the chance of a deal by stage, age and week of the quarter, from earlier quarters on the same day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
+from salesops_kit.analysis.forecast._view import PastQuarter, View, due
+
+# What a quarter counts for less than the one after it: customers, prices and teams change.
+RECENCY = 0.85
+# Deals that the group above counts for. A team leans more on the company than a group on a wider one.
+STRENGTH, COMPANY_STRENGTH = 12.0, 40.0
+_AGES = (14, 35, 70)
+_NO_PAST = 0.25
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The chance of being won in the quarter by group; every group is a tuple from wide to narrow."""
+
+    rates: Mapping[str, float]
+
+    def of(self, keys: Sequence[Sequence[str]], fallback: float) -> Floats:
+        """The chance of each deal: that of the narrowest of its groups that is known."""
+        count = len(keys[0])
+        result = np.full(count, fallback)
+        for level in keys:
+            result = np.array(
+                [self.rates.get(key, known) for key, known in zip(level, result, strict=True)], dtype=float
+            )
+        return result
+
+
+def groups(history: History, rows: Stretches, day: int, target: Any) -> list[list[str]]:
+    """The groups of each deal, level by level from wide to narrow, as text keys."""
+    where = due(rows, target)
+    age = np.searchsorted(_AGES, day - rows.stage_since, side="right")
+    kind = history.type[rows.deal]
+    stages = ["/".join(pair) for pair in history.stages]
+    levels: list[list[str]] = [[""] * len(rows)]
+    parts: list[tuple[str, Ints, Sequence[str] | None]] = [
+        ("type", kind, history.types),
+        ("due", where, None),
+        ("stage", rows.stage, stages),
+        ("age", age, None),
+        ("category", rows.category, history.categories),
+    ]
+    for name, codes, names in parts:
+        words = [f"|{name}={names[code] if names else code}" for code in codes]
+        levels.append([before + word for before, word in zip(levels[-1], words, strict=True)])
+    return levels
+
+
+def fit(view: View, past: Sequence[PastQuarter]) -> Conversion:
+    """Conversion of each group over earlier quarters, pulled to the group that holds it.
+
+    Won / deals, a quarter counting ``RECENCY`` times the one after it. With the company's figures a team's
+    group is pulled to the company's chance of the same group, else to the team's wider group.
+    """
+    company = (view.company or {}).get("conversion", {})
+    won, deals = _counts(view.history, past)
+    rates: dict[str, float] = {}
+    for key in sorted(deals, key=lambda text: (text.count("|"), text)):
+        above = rates.get(key.rpartition("|")[0], _NO_PAST)
+        strength = STRENGTH
+        if key in company:
+            above, strength = company[key], COMPANY_STRENGTH
+        rates[key] = (won[key] + strength * above) / (deals[key] + strength)
+    return Conversion({**company, **rates})
+
+
+def _counts(history: History, past: Sequence[PastQuarter]) -> tuple[dict[str, float], dict[str, float]]:
+    won: dict[str, float] = {}
+    deals: dict[str, float] = {}
+    for each in past:
+        weight = RECENCY ** (each.ago - 1)
+        for level in groups(history, each.deals.rows, each.day, each.quarter):
+            for key, is_won in zip(level, each.deals.won, strict=True):
+                deals[key] = deals.get(key, 0.0) + weight
+                won[key] = won.get(key, 0.0) + weight * is_won
+    return won, deals
+
+
+def chances(view: View, conversion: Conversion) -> Floats:
+    """The chance of each deal that is open at the origin."""
+    rows = view.open_deals.rows
+    if not len(rows):
+        return np.zeros(0)
+    return conversion.of(groups(view.history, rows, view.today, view.target), _NO_PAST)

@@ -1,0 +1,220 @@
+"""Rung 5: the weekly chance that an open deal is won, and that it is lost, up to the end of the next quarter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from salesops_kit.analysis.forecast._conversion import RECENCY
+from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
+from salesops_kit.analysis.forecast._view import View
+from salesops_kit.periods import Period
+
+WON, LOST = "won", "lost"
+# Prior precision of a coefficient around zero, and of a team's around the company's.
+RIDGE, COMPANY_RIDGE = 2.0, 8.0
+_AHEAD = (1, 2, 4, 8, 13)
+_SPANS = (4, 13)
+_DUE_DAYS = (-28, -7, 0, 28)
+_AGES = (14, 35, 70)
+_WEEKS = 13
+_STEPS, _TOLERANCE = 25, 1e-5
+
+
+@dataclass(frozen=True)
+class Design:
+    """How deals and weeks become columns: one for each value of each feature, named ``feature=value``."""
+
+    names: tuple[str, ...]
+    offsets: Mapping[str, int]
+    history: History
+    amounts: Floats
+
+    @classmethod
+    def of(cls, history: History, amounts: Floats) -> Design:
+        """The columns for the stages, types and categories of a history; ``amounts`` bound the sizes."""
+        stages = ["/".join(pair) for pair in history.stages]
+        groups: list[tuple[str, Sequence[Any]]] = [
+            ("base", [""]),
+            ("week", range(_WEEKS + 2)),
+            ("ahead", range(len(_AHEAD) + 1)),
+            *((f"stage{span}", stages) for span in range(len(_SPANS) + 1)),
+            ("due", range(len(_DUE_DAYS) + 2)),
+            ("type", history.types),
+            ("category", history.categories),
+            ("age", range(len(_AGES) + 1)),
+            ("size", range(len(amounts) + 1)),
+        ]
+        names: list[str] = []
+        offsets = {}
+        for group, values in groups:
+            offsets[group] = len(names)
+            names += [f"{group}={value}" for value in values]
+        return cls(tuple(names), offsets, history, amounts)
+
+    def matrix(self, rows: Stretches, day: int, ahead: Ints, quarters: Sequence[Period]) -> NDArray[np.float32]:
+        """One row per deal and week ``ahead`` (1 is the week after ``day``), given in long form."""
+        last = day + 7 * ahead
+        starts = np.array([quarter.start.toordinal() for quarter in quarters])
+        place = np.clip(np.searchsorted(starts, last - 3, side="right") - 1, 0, len(quarters) - 1)
+        ends = np.array([quarter.end.toordinal() for quarter in quarters])
+        # Counted from the end: business closes by the end of a quarter, not by its beginning.
+        week = np.clip((ends[place] - 1 - last + 6) // 7, 0, _WEEKS)
+        year_end = np.array([quarter.label.endswith("Q4") for quarter in quarters])[place] & (week <= 1)
+        away = np.where(
+            rows.close_day < 0, len(_DUE_DAYS) + 1, np.searchsorted(_DUE_DAYS, last - 3 - rows.close_day, side="right")
+        )
+        span = np.searchsorted(_SPANS, ahead, side="left")
+        columns = {
+            "base": np.zeros(len(rows), dtype=np.int64),
+            "week": week,
+            "ahead": np.searchsorted(_AHEAD, ahead, side="left"),
+            "due": away,
+            "type": self.history.type[rows.deal],
+            "category": rows.category,
+            "age": np.searchsorted(_AGES, day - rows.stage_since, side="right"),
+            "size": np.searchsorted(self.amounts, rows.amount, side="right"),
+        }
+        result = np.zeros((len(rows), len(self.names)), dtype=np.float32)
+        line = np.arange(len(rows))
+        for name, code in columns.items():
+            result[line, self.offsets[name] + code] = 1
+        result[line[year_end], self.offsets["week"] + _WEEKS + 1] = 1
+        result[line, self.offsets["stage0"] + span * len(self.history.stages) + rows.stage] = 1
+        return result
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Coefficients of the weekly chance to be won and to be lost, by column."""
+
+    design: Design
+    won: Floats
+    lost: Floats
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """The coefficients by column name, as the company's figures hold them."""
+        return {
+            kind: {name: round(float(value), 6) for name, value in zip(self.design.names, values, strict=True)}
+            for kind, values in ((WON, self.won), (LOST, self.lost))
+        }
+
+    def chance(self, view: View) -> Floats:
+        """The chance of each open deal to be won within the target quarter."""
+        rows = view.open_deals.rows
+        if not len(rows):
+            return np.zeros(0)
+        start, end = view.target.start.toordinal(), view.target.end.toordinal()
+        alive, total = np.ones(len(rows)), np.zeros(len(rows))
+        for ahead in range(1, -(-(end - 1 - view.today) // 7) + 1):
+            week = np.full(len(rows), ahead)
+            matrix = self.design.matrix(rows, view.today, week, view.quarters)
+            won, lost = (special.expit(matrix @ values) for values in (self.won, self.lost))
+            # A week that straddles the quarters' border counts by the days that lie in the target.
+            last, first = view.today + 7 * ahead, view.today + 7 * ahead - 6
+            days = min(last, end - 1) - max(first, start) + 1
+            total += alive * won * np.clip(days / 7 if last >= end or first < start else 1.0, 0, 1)
+            alive *= np.clip(1 - won - lost, 0, 1)
+        return np.clip(total, 0, 1)
+
+
+@dataclass(frozen=True)
+class _Spells:
+    matrix: NDArray[np.float32]
+    won: Floats
+    lost: Floats
+    weight: Floats
+
+
+def fit(view: View, days: Sequence[int]) -> Hazard | None:
+    """Two ridge-penalised logistic regressions on deal-weeks at risk, each week up to its end or the origin.
+
+    Deals are taken as they stood on ``days`` (before the origin), followed to the end of the next quarter
+    at most. A quarter counts ``RECENCY`` times the one after it. A team's coefficients are pulled to the
+    company's where these are known. None without any win.
+    """
+    snapshots = [(day, view.standing(day)) for day in days if day < view.today]
+    amounts = np.concatenate([rows.amount for _, rows in snapshots]) if snapshots else np.zeros(0)
+    if not len(amounts):
+        return None
+    figures = (view.company or {}).get("hazard") or {}
+    bounds = figures.get("sizes") or [round(float(v), 2) for v in np.quantile(amounts, [1 / 3, 2 / 3])]
+    design = Design.of(view.history, np.array(bounds))
+    parts = [_spells(view, design, day, rows) for day, rows in snapshots if len(rows)]
+    matrix = np.concatenate([part.matrix for part in parts])
+    won, lost, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("won", "lost", "weight"))
+    if not won.any() or not len(matrix):
+        return None
+    found = []
+    for kind, label in ((WON, won), (LOST, lost)):
+        known = figures.get(kind) or {}
+        centre = np.array([known.get(name, 0.0) for name in design.names])
+        found.append(_logistic(matrix, label, weight, centre, COMPANY_RIDGE if known else RIDGE))
+    return Hazard(design, found[0], found[1])
+
+
+def _spells(view: View, design: Design, day: int, rows: Stretches) -> _Spells:
+    """Deal-weeks from a day on, each deal until it closed, the next quarter ended or the origin came."""
+    place = next(n for n, quarter in enumerate(view.quarters) if day < quarter.end.toordinal())
+    horizon = min(view.quarters[min(place + 1, len(view.quarters) - 1)].end.toordinal() - 1, view.today)
+    end, is_won = np.full(len(view.history.deals), horizon + 1), np.zeros(len(view.history.deals), dtype=bool)
+    closed = view.closings
+    end[closed.deal] = np.where(closed.is_won, closed.close_day, closed.begins)
+    is_won[closed.deal] = closed.is_won
+    ended = np.maximum(end[rows.deal], day + 1)
+    happened = ended <= horizon
+    event_week = -(-(np.minimum(ended, horizon) - day) // 7)
+    # Weeks that the origin cuts short are left out, unless the deal had closed in them.
+    full = np.where(happened, event_week, (horizon - day) // 7)
+    count = np.maximum(full, 0).astype(np.int64)
+    line = np.repeat(np.arange(len(rows)), count)
+    ahead = np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count) + 1
+    at_event = happened[line] & (ahead == event_week[line])
+    won = is_won[rows.deal][line]
+    ago = (view.target.start.toordinal() - day) / 91
+    return _Spells(
+        design.matrix(rows.take(line), day, ahead, view.quarters),
+        (at_event & won).astype(float),
+        (at_event & ~won).astype(float),
+        np.full(len(line), RECENCY ** max(ago, 0.0)),
+    )
+
+
+def _logistic(
+    matrix: NDArray[np.float32], label: Floats, weight: Floats, centre: Floats, ridge: float
+) -> Floats:
+    """Penalised maximum likelihood by Newton's method; steps that would lose likelihood are halved."""
+    x = matrix.astype(float)
+    penalty = np.full(x.shape[1], ridge)
+    penalty[0] = 1e-3 if not centre.any() else ridge
+    beta = centre.copy()
+    if not centre.any():
+        beta[0] = special.logit(np.clip(np.average(label, weights=weight), 1e-4, 0.5))
+    best = _loss(x, label, weight, beta, centre, penalty)
+    for _ in range(_STEPS):
+        chance = special.expit(x @ beta)
+        slope = x.T @ (weight * (chance - label)) + penalty * (beta - centre)
+        curve = (x * (weight * chance * (1 - chance))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        scale = 1.0
+        while scale > 1e-3:
+            loss = _loss(x, label, weight, beta - scale * step, centre, penalty)
+            if loss <= best + 1e-12:
+                break
+            scale /= 2
+        beta = beta - scale * step
+        gained, best = best - loss, loss
+        if gained < _TOLERANCE * (1 + abs(best)):
+            break
+    return np.asarray(beta)
+
+
+def _loss(x: Floats, label: Floats, weight: Floats, beta: Floats, centre: Floats, penalty: Floats) -> float:
+    score = x @ beta
+    fit_ = float((weight * (np.logaddexp(0, score) - label * score)).sum())
+    return fit_ + float((penalty * (beta - centre) ** 2).sum()) / 2

@@ -1,0 +1,204 @@
+"""The first screen: bookings against plan and pace, where the period lands, and coverage of the gap."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from salesops_kit.analysis.pipeline._conversion import conversion
+from salesops_kit.analysis.pipeline._coverage import coverage
+from salesops_kit.analysis.pipeline._facts import collected, open_due
+from salesops_kit.analysis.pipeline._landing import QUARTERS, land, landing_notes
+from salesops_kit.analysis.pipeline._pace import pace
+from salesops_kit.analysis.pipeline._past import BOOKED, Past, past_quarters
+from salesops_kit.analysis.pipeline._quarters import current_quarter
+from salesops_kit.language import _
+from salesops_kit.periods import Period
+from salesops_kit.registry import table
+from salesops_kit.settings import Settings
+
+COLUMNS = [
+    "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
+]  # fmt: skip
+_MISSING = float("nan")
+
+
+@dataclass(frozen=True)
+class _Figure:
+    value: float
+    n: int
+    low: float = _MISSING
+    high: float = _MISSING
+    target: float = _MISSING
+    prior: float = _MISSING
+    reason: str = ""
+
+
+@table()
+def headlines(
+    opportunity_states: ir.Table,
+    plan: ir.Table | None = None,
+    quotas: ir.Table | None = None,
+    teams: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    team_memberships: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    reference: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The first numbers of a pipeline report, for its quarter (without one, that of ``as_of``).
+
+    Seven rows: ``bookings_to_date`` against the plan and, as ``prior``, the quarter before on the same day
+    of the quarter; ``pace``, what they come to if the rest goes as it usually did (``pipeline.pace``, with
+    the range that past quarters saw); ``landing``, where the period lands (``likely`` of
+    ``pipeline.landing``, its 80 % range, ``prior`` what the quarter before ended with, the plan as
+    ``target``); ``commit`` and ``best_case`` beside it; ``landing_gap``, landing less plan, with the range
+    moved by the plan; and ``coverage`` of what the plan still lacks by the open pipeline due, with the
+    coverage that past conversion requires as ``target`` (``pipeline.coverage``).
+
+    Columns as in ``funnel.headlines``: ``id``, ``label``, ``value``, ``unit``, ``kind`` (additive over teams,
+    or other), ``n`` the deals behind it (for the pace past quarters), ``low`` and ``high``,
+    ``definition``, ``target``, ``prior`` and ``reason``, why a value is missing. Sums over no deal are 0;
+    whatever needs a plan or a past quarter that is not there is missing.
+    """
+    here = current_quarter(as_of, period, settings)
+    past = past_quarters(opportunity_states, as_of, here, settings, QUARTERS)
+    deals = collected(open_due(opportunity_states, as_of, here))
+    row = land(past, conversion(past, reference), deals, [], is_over=as_of >= here.last_day).iloc[0]
+    sources = (opportunity_states, plan, quotas, teams, reps, team_memberships)
+    days: dict[str, Any] = {"as_of": as_of, "period": here, "settings": settings}
+    cover = coverage(*sources, **days, reference=reference, by="").iloc[0]
+    figures = _figures(row, cover, pace(opportunity_states, **days).iloc[0], past)
+    rows = [
+        (
+            name,
+            label,
+            figure.value,
+            unit,
+            kind,
+            figure.n,
+            figure.low,
+            figure.high,
+            definition,
+            figure.target,
+            figure.prior,
+            figure.reason if np.isnan(figure.value) else "",
+        )
+        for name, (label, unit, kind, definition) in _texts().items()
+        for figure in [figures[name]]
+    ]
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    result.attrs["notes"] = landing_notes(past, deals, here, as_of)
+    result.attrs["prior_label"] = settings.fiscal.previous(here).label
+    return result
+
+
+def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> dict[str, _Figure]:
+    plan, booked = float(cover["target"]), float(row["booked"])
+    no_plan, no_past = _("There is no target."), _("There is no past quarter to learn from.")
+    before, ended = _quarter_before(past)
+    won, is_open = int(row["deals_booked"]), int(row["deals_open"])
+    return {
+        "bookings_to_date": _Figure(booked, won, target=plan, prior=before),
+        "pace": _Figure(
+            float(paced["pace"]),
+            int(paced["quarters_observed"]),
+            float(paced["pace_low"]),
+            float(paced["pace_high"]),
+            target=plan,
+            reason=str(paced["reason"]),
+        ),
+        "landing": _Figure(
+            float(row["likely"]),
+            won + is_open,
+            float(row["low"]),
+            float(row["high"]),
+            target=plan,
+            prior=ended,
+            reason=no_past,
+        ),
+        "commit": _Figure(float(row["commit"]), won + is_open, target=plan),
+        "best_case": _Figure(float(row["best_case"]), won + is_open, target=plan),
+        "landing_gap": _Figure(
+            float(row["likely"]) - plan,
+            won + is_open,
+            float(row["low"]) - plan,
+            float(row["high"]) - plan,
+            reason=no_plan if np.isnan(plan) else no_past,
+        ),
+        "coverage": _Figure(
+            float(cover["coverage"]),
+            is_open,
+            target=float(cover["required_coverage"]),
+            reason=str(cover["reason"]),
+        ),
+    }
+
+
+def _quarter_before(past: Past) -> tuple[float, float]:
+    """What the quarter before had booked by its day, and in the end; missing where it is not known."""
+    if not past.here:
+        return _MISSING, _MISSING
+    rows = past.rows[past.rows["quarter"] == past.here - 1]
+    return float(rows.loc[rows["kind"] == BOOKED, "amount"].sum()), float(rows["won_amount"].sum())
+
+
+def _texts() -> dict[str, tuple[str, str, str, str]]:
+    return {
+        "bookings_to_date": (
+            _("Bookings to date"),
+            "money",
+            "additive",
+            _("Amount of the deals won with a close date in the period, against the plan for all of it."),
+        ),
+        "pace": (
+            _("At the usual pace"),
+            "money",
+            "other",
+            _(
+                "Bookings to date / the share of a quarter's bookings that is usually booked by this"
+                " working day."
+            ),
+        ),
+        "landing": (
+            _("Likely landing"),
+            "money",
+            "other",
+            _(
+                "Booked, and what is expected of the open deals due in the period and of create-and-close,"
+                " by how past quarters went on from this day; the range holds with 80 %."
+            ),
+        ),
+        "commit": (
+            _("Commit"),
+            "money",
+            "additive",
+            _("Booked, and the open deals due in the period that are in Commit."),
+        ),
+        "best_case": (
+            _("Best case"),
+            "money",
+            "additive",
+            _("Commit, and the open deals due in the period that are in Best Case."),
+        ),
+        "landing_gap": (
+            _("Landing against plan"),
+            "money",
+            "other",
+            _("The likely landing less the plan; negative when it falls short."),
+        ),
+        "coverage": (
+            _("Coverage of the remaining gap"),
+            "ratio",
+            "other",
+            _("Open pipeline due in the period / (plan - booked), against what past conversion requires."),
+        ),
+    }

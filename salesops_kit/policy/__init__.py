@@ -1,0 +1,1 @@
+"""What a company decides about its data as data: checks, the sales process, segments."""

@@ -1,0 +1,284 @@
+"""One run under the lock: every report that must run is executed, checked, and published or failed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from salesops_kit.errors import InputError, Problem
+from salesops_kit.project import project_root
+from salesops_kit.publishing import comparison, files, gates, ledger, publish
+from salesops_kit.publishing.execute import Limits
+from salesops_kit.publishing.isolation import isolation_gate
+from salesops_kit.publishing.ledger import Entry, Ledger, RunRecord
+from salesops_kit.publishing.manifest import Failure, Gate, Manifest
+from salesops_kit.publishing.page_check import link_prefix
+from salesops_kit.publishing.paths import STAGING, relative_link
+from salesops_kit.publishing.plan import Job
+from salesops_kit.publishing.pool import ExecutorFactory, Pool
+from salesops_kit.publishing.preparer import Preparer
+from salesops_kit.publishing.progress import Progress
+from salesops_kit.publishing.redact import redact
+from salesops_kit.publishing.render import page_facts
+from salesops_kit.publishing.schedule import Choice, Task, longest_first, make_task
+from salesops_kit.publishing.signals import Stop
+from salesops_kit.publishing.temporary import own_folder, temporary_files_in
+from salesops_kit.publishing.warm_kernels.owner import WarmKernels
+from salesops_kit.publishing.worker import Outcome, WorkOrder
+
+BRIEF = 2
+
+
+@dataclass
+class Batch:
+    """The reports of one run, and its record. ``stops_at_jumps`` makes a noted jump a failed gate."""
+
+    root: Path
+    preparer: Preparer
+    past: Ledger
+    limits: Limits
+    progress: Progress
+    started: dt.datetime
+    plan: str
+    stop: Stop
+    stops_at_jumps: bool = False
+    leaf_teams: list[str] = field(init=False)
+    tasks: list[Task] = field(default_factory=list)
+    record: RunRecord = field(init=False)
+    temporary: Path = field(init=False)
+    _kernels: WarmKernels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leaf_teams = list(self.preparer.leaf_teams())
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the run was stopped before all of its reports had an end."""
+        return self.stop.is_wanted and any(task.entry is None for task in self.tasks)
+
+    def prepare(self, planned: Sequence[Job], choice: Choice) -> None:
+        """Take the run's number and decide for each job whether and why it runs."""
+        seq = ledger.next_sequence(self.root)
+        run = ledger.run_id(seq, self.started)
+        staging = files.make_folder(self.root, PurePosixPath(STAGING, run), private=True)
+        (self.root / STAGING).chmod(files.PRIVATE_FOLDER_MODE)
+        self.tasks = [
+            make_task(
+                job,
+                self.past,
+                self.preparer,
+                root=self.root,
+                seq=seq,
+                run=run,
+                folder=staging / f"{number:05d}",
+                choice=choice,
+            )
+            for number, job in enumerate(planned)
+        ]
+        self.record = RunRecord(
+            seq=seq,
+            run=run,
+            status="running",
+            started_at=self.started.isoformat(timespec="seconds"),
+            plan=self.plan,
+            snapshot=dict(self.preparer.snapshot),
+        )
+        ledger.write_record(self.root, self.record)
+
+    def run(self, workers: int, make_executor: ExecutorFactory) -> None:
+        """Execute what must run; publish each report as soon as those that it has to tie with are there."""
+        self.progress.start(len(self.tasks))
+        for task in self.tasks:
+            if not task.must_run:
+                self._enter(task, Entry(manifest=task.draft, title=task.job.template.title))
+        todo = longest_first(self.tasks)
+        workers = min(workers, max(1, len(todo)))
+        pool = Pool(
+            prepare=lambda index: self._order(todo[index]),
+            workers=workers,
+            limit_seconds=self.limits.start + self.limits.report,
+            should_stop=lambda: self.stop.is_wanted,
+            make_executor=make_executor,
+        )
+        # With few reports, what only some templates import costs more than it saves.
+        self._kernels = WarmKernels(workers, is_brief=len(todo) <= BRIEF * workers)
+        try:
+            with (
+                own_folder(self.root / STAGING / self.record.run) as self.temporary,
+                self._kernels,
+                contextlib.closing(pool.run(len(todo))) as outcomes,
+            ):
+                for index, outcome in outcomes:
+                    todo[index].outcome = outcome
+                    self._settle(todo[index])
+        finally:
+            self.progress.stop()
+
+    def notes(self) -> list[Problem]:
+        """What made the run slower than it might have been."""
+        done = [task.outcome for task in self.tasks if task.outcome]
+        spawned = sum(outcome.status == ledger.GOOD and not outcome.is_warm for outcome in done)
+        text = f"{spawned} of {len(done)} reports had no warm kernel and spawned one, which is slower"
+        return [Problem(text)] if spawned else []
+
+    def _order(self, task: Task) -> WorkOrder | Outcome:
+        """The job's work order, with its slice written; a preparer's failure is the job's failure."""
+        job, address = task.job, task.job.address
+        with temporary_files_in(str(self.temporary)):
+            server = self._kernels.address()
+        try:
+            shutil.rmtree(task.folder, ignore_errors=True)
+            task.folder.mkdir(mode=files.PRIVATE_FOLDER_MODE)
+            # Beside each other and kept to the end, so that reports of one scope can share a slice.
+            data = task.folder.parent / "data" / task.folder.name
+            for folder in (data.parent, data):
+                folder.mkdir(mode=files.PRIVATE_FOLDER_MODE, exist_ok=True)
+            context = self.preparer.context(
+                dict(job.params), data, task.sentinel, report_tables=job.template.tables
+            )
+        except Exception as error:
+            failure = Failure(name=type(error).__name__, message=redact(str(error)))
+            return Outcome("failed", failure)
+        fiscal = self.preparer.settings.fiscal
+        return WorkOrder(
+            template=str(job.template.path),
+            template_sha256=job.template.sha256,
+            params=dict(job.params),
+            context=str(context),
+            sentinel=task.sentinel,
+            locale=job.locale,
+            folder=str(task.folder),
+            project=str(project_root()),
+            facts=page_facts(task.draft, job.template.title, task.sentinel),
+            bundle_prefix=relative_link(address.bundle(task.draft.run), address.stable) + "/",
+            is_private=address.is_private,
+            allowed_links=self._links,
+            limits=self.limits,
+            started=self.started,
+            server=server,
+            earlier=comparison.quarter_before(job, task.draft.as_of, self.past, fiscal),
+            temporary=str(self.temporary),
+        )
+
+    @property
+    def _links(self) -> tuple[str, ...]:
+        return tuple(link_prefix(self.preparer.settings.record_link))
+
+    def _settle(self, task: Task) -> None:
+        """Publish or fail a report that came back, together with those that it has to tie with."""
+        group = comparison.group_of(task, self.tasks, self.leaf_teams)
+        if not group:
+            self._finish(task, [])
+        elif all(other.entry or other.outcome for other in group):
+            tie = comparison.sums(group, self.past, self.preparer)
+            for other in group:
+                if other.entry is None:
+                    self._finish(other, [tie])
+
+    def _finish(self, task: Task, checked: list[Gate]) -> None:
+        assert task.outcome is not None
+        outcome = task.outcome
+        if outcome.status == ledger.GOOD:
+            found = [*checked, *outcome.gates, *self._isolation(task)]
+            checked = [gates.refused(gate) for gate in found] if self.stops_at_jumps else found
+            failed = [f"{gate.name}: {gate.detail}" for gate in checked if gate.status == "failed"]
+            if failed:
+                error = Failure(name="GateFailed", message="; ".join(failed))
+                outcome = replace(outcome, status="failed", error=error)
+        manifest = task.draft.model_copy(
+            update={
+                "status": outcome.status,
+                "error": outcome.error,
+                "timings": outcome.timings,
+                "headlines": list(outcome.headlines),
+                "quality": dict(outcome.quality),
+                "gates": checked,
+                "files": list(outcome.files),
+            }
+        )
+        if outcome.status == ledger.GOOD:
+            self._publish(task, manifest)
+        else:
+            self._fail(task, manifest)
+        shutil.rmtree(task.folder, ignore_errors=True)
+
+    def _isolation(self, task: Task) -> list[Gate]:
+        """The gate over the files as they are staged; none for a report about the whole company."""
+        params = dict(task.job.params)
+        foreign = self.preparer.foreign_texts(params)
+        if not foreign:
+            return []
+        staged = [path for path in sorted(task.folder.rglob("*")) if path.is_file()]
+        template = task.job.template.path.read_bytes()
+        return [
+            isolation_gate(
+                staged, foreign, lambda text: self.preparer.mentions(params, text), ordinary=template
+            )
+        ]
+
+    def _publish(self, task: Task, manifest: Manifest) -> None:
+        title = task.job.template.title
+        try:
+            entry = publish.commit(self.root, task.job.address, task.folder, manifest, title)
+        except (OSError, InputError) as error:
+            failure = Failure(name=type(error).__name__, message=redact(str(error)))
+            self._fail(task, manifest.model_copy(update={"status": "failed", "error": failure}))
+            return
+        self._enter(task, entry)
+
+    def _fail(self, task: Task, manifest: Manifest) -> None:
+        """Enter a failure, and mark the last good page as stale."""
+        manifest = manifest.model_copy(update={"files": [], "headlines": [], "quality": {}})
+        entry = Entry(manifest=manifest, title=task.job.template.title)
+        address = task.job.address
+        page = self._stale_page(task, manifest)
+        if not page:
+            self._enter(task, entry)
+            return
+        # The record knows the page before the page is there, so that a crash is explained.
+        self._enter(task, entry.model_copy(update={"stable": publish.stable_file(address, page)}))
+        try:
+            files.replace_file(self.root / address.stable, page, private=address.is_private)
+        except OSError as error:
+            self._complain(task, error)
+            self.record = self.record.model_copy(update={"jobs": [*self.record.jobs[:-1], entry]})
+            ledger.write_record(self.root, self.record)
+
+    def _stale_page(self, task: Task, failed: Manifest) -> bytes:
+        if task.good is None or task.good.bundle is None:
+            return b""
+        try:
+            return publish.stale_page(self.root, task.good, failed, self._links)
+        except (OSError, ValueError) as error:
+            self._complain(task, error)
+            return b""
+
+    def _complain(self, task: Task, error: Exception) -> None:
+        detail = f"the last good page could not be marked: {redact(str(error))}"
+        self.progress.report(task.job.name, "failed", detail, 0.0)
+
+    def _enter(self, task: Task, entry: Entry) -> None:
+        task.entry = entry
+        self.record = self.record.model_copy(update={"jobs": [*self.record.jobs, entry]})
+        if task.must_run:
+            ledger.write_record(self.root, self.record)
+        made = entry.manifest
+        spent = made.timings
+        detail = f"cell {made.error.cell}: {made.error.message}" if made.error else made.reason
+        seconds = spent.start + spent.cells + spent.render + spent.publish
+        self.progress.report(task.job.name, made.status, detail, seconds)
+
+    def close(self, ended: dt.datetime) -> RunRecord:
+        """Write the run's final record."""
+        self.record = self.record.model_copy(
+            update={
+                "status": "interrupted" if self.is_interrupted else "complete",
+                "ended_at": ended.isoformat(timespec="seconds"),
+            }
+        )
+        ledger.write_record(self.root, self.record)
+        return self.record

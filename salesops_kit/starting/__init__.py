@@ -1,0 +1,1 @@
+"""Own data to a first report: one downloaded file recognised, imported and published."""
