@@ -17,6 +17,7 @@ import typer
 from salesops_kit import __version__, terminal
 from salesops_kit.arguments import given, join_pairs
 from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, SalesOpsError
+from salesops_kit.fixes import commands as fix_commands
 from salesops_kit.starting import commands
 from salesops_kit.terminal import Format, LogLevel, log_from
 
@@ -352,6 +353,8 @@ def import_(
 
 app.command()(commands.start)
 app.command()(commands.init)
+app.command("fix-list")(fix_commands.fix_list)
+app.command("apply-fixes")(fix_commands.apply_fixes)
 
 
 @app.command()

@@ -30,20 +30,20 @@ def _history(draw: random.Random) -> list[Change]:
     changes = [change.then(day, owner_id=draw.choice(OWNERS))]
     while len(changes) < 9 and draw.random() < 0.85:
         before = changes[-1]
-        day = before.day + DAY * draw.choice([0, 1, 5, 17, 40])
+        day = before.day + DAY * draw.choice([0, 1, 8, 25, 45])
         kind = draw.random()
-        if kind < 0.25:
+        if kind < 0.2:
             changes.append(before.then(day, stage=draw.choice(OPEN)))
-        elif kind < 0.45:
+        elif kind < 0.35:
             changes.append(before.then(day, close_date=_due(draw, day)))
-        elif kind < 0.6:
+        elif kind < 0.5:
             changes.append(before.then(day, amount=_amount(draw)))
-        elif kind < 0.7 and before.stage not in CLOSED:
+        elif kind < 0.58 and before.stage not in CLOSED:
             changes.append(before.then(day, team=draw.choice(TEAMS), owner_id=draw.choice(OWNERS)))
-        elif kind < 0.73:
+        elif kind < 0.6:
             changes.append(before.then(day, is_deleted=not before.is_deleted))
         elif before.stage not in CLOSED:
-            changes.append(before.then(day, stage=draw.choice(CLOSED), close_date=day))
+            changes.append(before.then(day, stage=draw.choice((WON, WON, LOST)), close_date=day))
     return changes
 
 

@@ -42,11 +42,11 @@ def deals_at(
     more = []
     if opportunities is not None:
         more = [n for n in opportunities.columns if n in columns and n not in (*kept, "opportunity_id")]
-        deals = opportunities.select(deal_id="opportunity_id", **{f"deal_{n}": opportunities[n] for n in more})
+        deals = opportunities.select(
+            deal_id="opportunity_id", **{f"deal_{n}": opportunities[n] for n in more}
+        )
         rows = rows.left_join(deals, rows.opportunity_id == deals.deal_id)
-    return rows.select(
-        *kept, *OF_HISTORY, "first_seen_date", **{name: rows[f"deal_{name}"] for name in more}
-    )
+    return rows.select(*kept, *OF_HISTORY, "first_seen_date", **{name: rows[f"deal_{name}"] for name in more})
 
 
 def close_date_facts(states: ir.Table, of: ir.Table, day: dt.date) -> ir.Table:

@@ -38,7 +38,9 @@ def earlier_snapshots(opened: Snapshot, archive: Path) -> list[Snapshot]:
             found = from_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        paths = {name: archive / "objects" / f"{stored.sha256}.parquet" for name, stored in found.tables.items()}
+        paths = {
+            name: archive / "objects" / f"{stored.sha256}.parquet" for name, stored in found.tables.items()
+        }
         is_same = found.settings.name == opened.settings.name and found.digest != opened.digest
         is_older = found.observed_until < opened.observed_until and (not opened.seq or found.seq < opened.seq)
         if is_same and is_older and all(path.is_file() for path in paths.values()):

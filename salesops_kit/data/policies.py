@@ -31,7 +31,9 @@ def policy_of(folder: Path | None, paths: Mapping[str, Path]) -> Policy:
     stages = None
     if "stages" in paths:
         stages = set(pq.read_table(paths["stages"], columns=["stage"])["stage"].to_pylist())
-    unfilled = {f"{name}.{column}" for name in CHECKED_TABLES if name in paths for column in _empty(paths[name])}
+    unfilled = {
+        f"{name}.{column}" for name in CHECKED_TABLES if name in paths for column in _empty(paths[name])
+    }
     return read_policy(folders, columns=columns, stages=stages, unfilled=unfilled)
 
 

@@ -113,9 +113,7 @@ def _deals(deals: ibis.Table, states: ibis.Table) -> ibis.Table:
     return joined.select(**columns)
 
 
-def _cut_table(
-    name: str, rows: Rows, tables: Mapping[str, ibis.Table], teams: tuple[str, ...]
-) -> ibis.Table:
+def _cut_table(name: str, rows: Rows, tables: Mapping[str, ibis.Table], teams: tuple[str, ...]) -> ibis.Table:
     table = rows.table(name)
     scope, column = _contract_scope(name)
     if scope == "opportunity":

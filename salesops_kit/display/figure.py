@@ -111,7 +111,8 @@ def _card(row: Mapping[Any, Any], currency: str, periods: Mapping[str, str]) -> 
     if is_counted:
         lines.append(of_plan(row["value"], row.get("target"), show))
     elif not formats.is_missing(row.get("target")):
-        lines.append(_("plan {value}").format(value=show(row["target"])))
+        wanted = _("needed {value}") if unit == "ratio" else _("plan {value}")
+        lines.append(wanted.format(value=show(row["target"])))
     for name, period in periods.items():
         other = row.get(name)
         if formats.is_missing(other):

@@ -23,6 +23,9 @@ CAP_ROWS = 200
 MONEY = "money"
 # A cell that holds a list of figures of this unit is drawn as a sparkline: "trend money", "trend rate".
 TREND = "trend"
+DATE = "date"
+# A column with a longer text than this is given room for a sentence, also on a phone.
+LONG_TEXT = 36
 
 
 def labels() -> dict[str, str]:
@@ -57,6 +60,33 @@ def labels() -> dict[str, str]:
         "table_name": _("Table"),
         "problem": _("Problem"),
         "column_name": _("Column"),
+        "booked": _("Booked"),
+        "best_case": _("Best case"),
+        "between": _("Between"),
+        "target": _("Plan"),
+        "quota": _("Quota"),
+        "gap": _("To plan"),
+        "open_deals": _("Open deals"),
+        "open_due": _("Open, due"),
+        "coverage": _("Coverage"),
+        "required_coverage": _("Needed"),
+        "name": _("Deal"),
+        "change": _("What changed"),
+        "effect": _("Effect"),
+        "close_date": _("Close date"),
+        "forecast_category": _("Category"),
+        "probability": _("Chance"),
+        "share": _("Of the doubt"),
+        "up_to_p50": _("Up to half"),
+        "p50_to_p75": _("To 3 in 4"),
+        "p75_to_p90": _("To 9 in 10"),
+        "over_p90": _("Older"),
+        "over_p90_amount": _("Older, amount"),
+        "p90_days": _("9 in 10 left by"),
+        "due_deals": _("Due deals"),
+        "due_amount": _("Due"),
+        "moved_out_amount": _("Moved out"),
+        "slippage": _("Slippage"),
         "action": _("What is done"),
         "bookings": _("Bookings"),
         "of_plan": _("Of plan"),
@@ -157,7 +187,12 @@ def _trend(name: Any, values: Sequence[Any], unit: str, currency: str) -> str:
 
 
 def _class(column: pd.Series, unit: str) -> str:
-    is_number = (bool(unit) and not unit.startswith(TREND)) or (
-        pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    )
-    return ' class="number"' if is_number else ""
+    """Numbers are aligned right, dates stay on one line, and long texts get room."""
+    if unit == DATE:
+        return ' class="day"'
+    if unit.startswith(TREND):
+        return ""
+    if unit or (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)):
+        return ' class="number"'
+    is_long = any(isinstance(value, str) and len(value) > LONG_TEXT for value in column.head(CAP_ROWS))
+    return ' class="words"' if is_long else ""

@@ -20,9 +20,13 @@ _WORD = re.compile(r"[^\W_]+")
 _SPLIT_NUMBER = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 # Forms of incorporation, which people write or leave out.
 _FORMS = frozenset(
-    """inc incorporated llc llp lp ltd limited plc corp corporation co company gmbh mbh ag kg kgaa ug ohg se
-    sa sas sarl srl spa sl bv nv oy oyj ab as asa aps kk pte pty pvt sdn bhd the""".split()
-)
+    {
+        "inc", "incorporated", "llc", "llp", "lp", "ltd", "limited", "plc", "corp", "corporation", "co",
+        "company", "gmbh", "mbh", "ag", "kg", "kgaa", "ug", "ohg", "se", "sa", "sas", "sarl", "srl",
+        "spa", "sl", "bv", "nv", "oy", "oyj", "ab", "as", "asa", "aps", "kk", "pte", "pty", "pvt",
+        "sdn", "bhd", "the",
+    }
+)  # fmt: skip
 _FORMS_WITHOUT_SPACES = (
     "股份有限公司", "有限责任公司", "有限責任公司", "有限公司", "公司", "株式会社", "合同会社", "有限会社",
     "주식회사", "유한회사", "(주)", "㈜",
@@ -56,8 +60,8 @@ def similar_pairs(names: Sequence[str], *, apart: Sequence[str] = (), least: flo
 
     Columns ``left`` < ``right`` (places) and ``similarity``: 1 less the share of letters to be put in or
     taken out, of the names as :func:`plain_name` gives them, in their order or with the words sorted,
-    whichever is more alike. Numbers in the names must be equal. ``apart`` holds a value per name, such as a country:
-    names with different known values are not compared. Names are compared within blocks that share their
+    whichever is more alike. Numbers in the names must be equal. ``apart`` holds a value per name, such as a
+    country: names with different known values are not compared. Names are compared within blocks that share their
     numbers and the first or last letters, or their longest word; a block of more than 3,000 names is
     cut by its names' order, each part compared with itself.
     """
@@ -124,7 +128,9 @@ def _compare(texts: Sequence[str], least: float) -> Iterable[tuple[int, int, flo
     pairs = [(int(a), int(b)) for a, b in np.argwhere(alike > 0) if a < b]
     scores = {(a, b): float(alike[a, b]) / 100 for a, b in pairs}
     if any(" " in text for text in texts):
-        sorted_alike = process.cdist(ordered, ordered, scorer=fuzz.ratio, score_cutoff=wanted, dtype=np.float32)
+        sorted_alike = process.cdist(
+            ordered, ordered, scorer=fuzz.ratio, score_cutoff=wanted, dtype=np.float32
+        )
         for a, b in np.argwhere(sorted_alike > 0):
             if a < b:
                 score = Indel.normalized_similarity(ordered[a], ordered[b])

@@ -37,7 +37,7 @@ def mantel_haenszel(
 
     >>> found = mantel_haenszel([30, 10], [50, 40], [20, 12], [50, 60])
     >>> round(found.difference, 4), round(found.p_value, 4), found.strata
-    (0.1265, 0.0624, 2)
+    (0.1265, 0.0554, 2)
     """
     won, size, other_won, other_size = np.broadcast_arrays(
         *(np.atleast_1d(np.asarray(values, float)) for values in (successes, n, other_successes, other_n))

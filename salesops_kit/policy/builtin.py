@@ -29,7 +29,9 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "back_dated": Builtin({"days": 7}),
         "import_spike": Builtin({"times": 10.0, "fewest": 100}),
         "duplicate_accounts": Builtin({"similarity": 0.92, "most_records": 200_000}, "accounts"),
-        "duplicate_leads": Builtin({"similarity": 0.92, "most_records": 200_000}, "leads"),
+        "duplicate_leads": Builtin(
+            {"similarity": 0.92, "most_records": 200_000, "email_decides": 1}, "leads"
+        ),
         "import_flag": Builtin({}, ""),
         "set_aside": Builtin({}, ""),
     }

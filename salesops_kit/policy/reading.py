@@ -161,9 +161,7 @@ def read_policy(
     )
 
 
-def _read(
-    path: Path, keys: Sequence[str], reading: _Reading
-) -> Iterator[tuple[dict[str, Any], _Source]]:
+def _read(path: Path, keys: Sequence[str], reading: _Reading) -> Iterator[tuple[dict[str, Any], _Source]]:
     if not path.is_file():
         return
     try:
@@ -217,9 +215,7 @@ def _check(raw: dict[str, Any], source: _Source, reading: _Reading) -> Check | N
     if bool(builtin) == bool(raw.get("where")):
         reading.problems.append(source.problem(f"check {raw['id']!r} needs either where or builtin"))
     if builtin and builtin not in BUILTINS:
-        reading.problems.append(
-            source.at("builtin").unknown("built-in check", builtin, list(BUILTINS))
-        )
+        reading.problems.append(source.at("builtin").unknown("built-in check", builtin, list(BUILTINS)))
     elif not builtin and table not in CHECKED_TABLES:
         reading.problems.append(source.at("table").unknown("table", table, list(CHECKED_TABLES)))
     elif raw.get("where"):

@@ -49,7 +49,7 @@ class PromptClient(AsyncKernelClient):
                 if reply["msg_type"] == "kernel_info_reply":
                     self._handle_kernel_info_reply(reply)
                     return
-            if not await ensure_async(self.is_alive()):
+            if not await self.is_alive():
                 raise RuntimeError("Kernel died before replying to kernel_info")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")

@@ -157,7 +157,7 @@ def test_the_won_amount_is_the_bookings_headline_and_the_period_cuts_each_measur
     assert (all_time["deals_first"], all_time["pipeline_first"]) == (4, 157.5)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_equals_a_slow_count_and_each_column_has_one_total(seed: int) -> None:
     rng = np.random.default_rng(seed)
     walks = [won(f"D{n:02}", round(float(rng.uniform(1, 9999)), 2)) for n in range(25)]

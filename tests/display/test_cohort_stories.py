@@ -34,7 +34,8 @@ def test_the_newest_mature_cohort_is_told_beside_the_one_before() -> None:
     less = cohort_rows("2026-Q2", 400, 0.1, 0.15, 0.25, 0.3, mature=3)
     exhibit = story.deal_cohorts(cohort_frame(OLD, less, YOUNG))
     assert exhibit.message == (
-        "Of the 400 deals created in 2026-Q2, 25% (20% to 30%) were won within 3 months; 2026-Q1 had more, 40%."
+        "Of the 400 deals created in 2026-Q2, 25% (20% to 30%) were won within 3 months; 2026-Q1 had more,"
+        " 40%."
     )
     same = cohort_rows("2026-Q2", 400, 0.1, 0.15, 0.38, mature=3)
     assert (
@@ -120,7 +121,7 @@ def test_attribution_says_where_models_agree_and_how_much_is_known() -> None:
     none = ("(unattributed)", 600.0, 600.0, 600.0)
     agree = story.attribution(touched(("Web", 300, 200, 250), ("Event", 100, 200 - 1, 150), none))
     assert agree.message == (
-        "Touches are known for 40% of $1,000 new pipeline. Web brought most of it by every model: $300 first,"
+        "Touches are known for 40% of $1K new pipeline. Web brought most of it by every model: $300 first,"
         " $200 last, $250 linear."
     )
     assert not any(name.startswith("leads") for name in agree.columns)
@@ -150,7 +151,8 @@ def test_skips_and_steps_back_are_counted_over_all_moves() -> None:
 
 
 def months(*, evidence: bool, p_value: float) -> pd.DataFrame:
-    frame = pd.DataFrame({"month_of_quarter": [1, 2, 3], "won": [5, 5, 8], "lost": [5, 5, 2], "n": [10, 10, 10],
+    frame = pd.DataFrame({"month_of_quarter": [1, 2, 3], "won": [5, 5, 8], "lost": [5, 5, 2],
+                          "n": [10, 10, 10],
                           "rate": [0.5, 0.5, 0.8], "low": [0.2, 0.2, 0.5], "high": [0.8, 0.8, 0.95],
                           "difference_low": [None, -0.4, 0.1], "difference_high": [None, 0.4, 0.5],
                           "p_value": [None, 1.0, p_value]})  # fmt: skip
@@ -178,9 +180,7 @@ def test_a_late_record_is_said_with_its_numbers(is_cut: bool) -> None:
     frame.attrs = {"first_whole_date": "2026-02-01", "notes": ["missing"]} if is_cut else {"notes": []}
     exhibit = story.record_start(frame)
     if is_cut:
-        assert (
-            "until 2026-02-01 1 deals are recorded as closed where 40 were to be expected" in exhibit.message
-        )
+        assert "until 2026-02-01 1 deal is recorded as closed where 40 were to be expected" in exhibit.message
         assert exhibit.said == ("missing",)
     else:
         assert "no sign of deals missing" in exhibit.message

@@ -86,7 +86,10 @@ def ran(manager: KernelManager, code: str) -> None:
 def gone(pid: int, seconds: float = 5) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.05)
     return False
@@ -243,7 +246,8 @@ def test_a_server_that_dies_costs_no_report(
     ]
     assert any("no warm kernel" in str(note) for note in result.notes)
     assert "server of warm kernels ended with status -9" in caplog.text
-    assert list((tmp_path / "tmp").iterdir()) == []
+    # The folder of multiprocessing itself goes with this process.
+    assert [left for left in (tmp_path / "tmp").iterdir() if not left.name.startswith("pymp-")] == []
 
 
 def test_a_server_that_cannot_start_is_given_up(

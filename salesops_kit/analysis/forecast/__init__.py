@@ -1,1 +1,10 @@
 """Bookings of this and the next quarter, with their past error beside them."""
+
+from salesops_kit.analysis.forecast._backtest import accuracy, backtest
+from salesops_kit.analysis.forecast._call_scores import calls
+from salesops_kit.analysis.forecast._deals import deals
+from salesops_kit.analysis.forecast._outlook import outlook
+from salesops_kit.analysis.forecast._reference import company_reference
+from salesops_kit.analysis.forecast._scenario import scenario
+
+__all__ = ["accuracy", "backtest", "calls", "company_reference", "deals", "outlook", "scenario"]

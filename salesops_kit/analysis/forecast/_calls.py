@@ -14,14 +14,15 @@ import pandas as pd
 from salesops_kit.analysis.forecast._history import COMMIT, Stretches
 from salesops_kit.analysis.forecast._naive import spread_around
 from salesops_kit.analysis.forecast._view import DUE, OVERDUE, View, due
+from salesops_kit.data.as_of import gapless_memberships
 from salesops_kit.data.engine import collect
 from salesops_kit.estimators.predictive import Predictive
 from salesops_kit.periods import Period
-from salesops_kit.settings import Settings
+from salesops_kit.settings import NO_TEAM, Settings
 
 # What all reps' own bias counts for beside one rep's, in quarters.
 STRENGTH = 3.0
-SPREAD, SPREAD_STRENGTH = 0.20, 2.0
+SPREAD, SPREAD_STRENGTH = 0.10, 1.0
 LEVELS = ("rep", "manager", "executive")
 
 
@@ -40,6 +41,10 @@ class Calls:
         rows = rows[rows["day"] <= day].drop_duplicates(["owner_id", "deal_type"], keep="last")
         return {str(key): float(value) for key, value in rows.groupby("owner_id")["amount"].sum().items()}
 
+    def of_team(self, team: str) -> Calls:
+        """The calls of one team's members."""
+        return Calls(self.rows[self.rows["team"] == team])
+
     def __post_init__(self) -> None:
         groups = {key: part for key, part in self.rows.groupby(["period", "level", "category"], sort=False)}
         object.__setattr__(self, "_groups", groups)
@@ -47,8 +52,10 @@ class Calls:
     _groups: Mapping[tuple[str, str, str], pd.DataFrame] = None  # type: ignore[assignment]
 
 
-def read_calls(forecast_calls: ir.Table | None, settings: Settings) -> Calls | None:
-    """The calls of a scope; None where the data has none."""
+def read_calls(
+    forecast_calls: ir.Table | None, memberships: ir.Table | None, settings: Settings
+) -> Calls | None:
+    """The calls of a scope, each with the ``team`` its owner was in then; None where the data has none."""
     if forecast_calls is None:
         return None
     frame = collect(
@@ -63,6 +70,7 @@ def read_calls(forecast_calls: ir.Table | None, settings: Settings) -> Calls | N
     moments = pd.to_datetime(frame["submitted_at"], utc=True)
     local = moments.dt.tz_convert(zoneinfo.ZoneInfo(settings.zone)).dt.tz_localize(None)
     epoch = dt.date(1970, 1, 1).toordinal()
+    frame["team"] = _team_at(frame["owner_id"], moments, memberships, settings)
     frame["day"] = local.to_numpy().astype("datetime64[D]").astype(np.int64) + epoch
     frame["category"] = frame["category"].astype("str").str.casefold().str.replace("[ _-]", "", regex=True)
     frame["owner_id"] = frame["owner_id"].astype(object).where(frame["owner_id"].notna(), "").astype("str")
@@ -70,6 +78,23 @@ def read_calls(forecast_calls: ir.Table | None, settings: Settings) -> Calls | N
     frame["amount"] = frame["amount"].fillna(0.0)
     order = np.argsort(moments.to_numpy(), kind="stable")
     return Calls(frame.iloc[order].reset_index(drop=True))
+
+
+def _team_at(
+    owners: pd.Series, moments: pd.Series, memberships: ir.Table | None, settings: Settings
+) -> list[str]:
+    """The team of each owner at each moment, as slices cut rows."""
+    if memberships is None:
+        return [NO_TEAM] * len(owners)
+    members = collect(memberships.select("owner_id", "team", "valid_from_date", "valid_to_date"))
+    stays: dict[str, list[tuple[pd.Timestamp, str]]] = {}
+    for row in gapless_memberships(members, settings.zone).itertuples():
+        stays.setdefault(str(row.owner_id), []).append((row.from_at, str(row.team)))
+    found = []
+    for owner, moment in zip(owners, moments, strict=True):
+        begun = [team for start, team in stays.get(str(owner), []) if start <= moment]
+        found.append(begun[-1] if begun else NO_TEAM)
+    return found
 
 
 @dataclass(frozen=True)

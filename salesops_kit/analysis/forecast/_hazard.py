@@ -104,12 +104,14 @@ class Hazard:
             for kind, values in ((WON, self.won), (LOST, self.lost))
         }
 
-    def chance(self, view: View) -> Floats:
-        """The chance of each open deal to be won within the target quarter."""
+    def chance(self, view: View, delay_days: int = 0) -> Floats:
+        """The chance of each open deal to be won within the target quarter; with a delay, to be won so many
+        days before its end."""
         rows = view.open_deals.rows
         if not len(rows):
             return np.zeros(0)
-        start, end = view.target.start.toordinal(), view.target.end.toordinal()
+        start = view.target.start.toordinal()
+        end = max(view.target.end.toordinal() - delay_days, view.today + 1)
         alive, total = np.ones(len(rows)), np.zeros(len(rows))
         for ahead in range(1, -(-(end - 1 - view.today) // 7) + 1):
             week = np.full(len(rows), ahead)

@@ -85,6 +85,11 @@ class History:
     first: int
 
     @cached_property
+    def teams_present(self) -> tuple[str, ...]:
+        """The teams that had a deal."""
+        return tuple(self.teams[code] for code in np.unique(self.births.team))
+
+    @cached_property
     def born_days(self) -> Ints:
         """The first day of each deal, in order."""
         _deals, first = np.unique(self.births.deal, return_index=True)

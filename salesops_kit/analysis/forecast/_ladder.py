@@ -15,11 +15,10 @@ from salesops_kit.analysis.forecast._conversion import RECENCY, Conversion
 from salesops_kit.analysis.forecast._history import Floats
 from salesops_kit.analysis.forecast._later import Later
 from salesops_kit.analysis.forecast._naive import SPREAD, STRENGTH, seasonal_naive, spread_around
-from salesops_kit.analysis.forecast._series import smoothed
+from salesops_kit.analysis.forecast._series import smoothed_total
 from salesops_kit.analysis.forecast._simulation import later_draws, open_draws, shocks
 from salesops_kit.analysis.forecast._view import DUE, OVERDUE, PastQuarter, View, due
 from salesops_kit.estimators.predictive import Predictive
-from salesops_kit.periods import Period
 
 SEASONAL_NAIVE, COMMIT, STAGE_WEIGHTED = "seasonal_naive", "commit", "stage_weighted"
 COMMIT_CORRECTED, CONVERSION, SERIES = "commit_corrected", "conversion", "smoothing"
@@ -205,56 +204,16 @@ def _smoothing(models: Models) -> Forecast | None:
     view = models.view
     if not view.past:
         return None
-    point = _series_point(view, view.today, view.target)
+    point = smoothed_total(view, view.today, view.target)
     booked = models.booked
     misses = []
     for past in view.past[-8:]:
-        guess = _series_point(view, past.day, past.quarter)
+        guess = smoothed_total(view, past.day, past.quarter)
         left, expected = past.total - past.booked, guess - past.booked
         if left > 0 and expected > 0:
             misses.append(float(np.log(left / expected)))
     remaining = spread_around(max(point - booked, 0.0), misses, SPREAD, STRENGTH)
     return Forecast(remaining.shifted(booked), booked)
-
-
-def _series_point(view: View, day: int, target: Period) -> float:
-    """The quarter's total by smoothing the months that were over on a day, at least what was booked then."""
-    return smoothed_total(view, day, target)
-
-
-def smoothed_total(view: View, day: int, target: Period) -> float:
-    """Booked months of the target, and the forecast of its others."""
-    starts, ends = months_of(view)
-    first = np.searchsorted(starts, view.history.first)
-    over = int(np.searchsorted(ends - 1, day, side="right"))
-    rows = view.bookings
-    inside = (rows.close_day >= starts[0]) & (rows.close_day < ends[-1])
-    sums = np.bincount(
-        np.searchsorted(starts, rows.close_day[inside], side="right") - 1,
-        weights=rows.amount[inside],
-        minlength=len(starts),
-    )
-    stop = int(np.searchsorted(starts, target.end.toordinal()))
-    begin = int(np.searchsorted(starts, target.start.toordinal()))
-    ahead = stop - over
-    guess = smoothed(sums[first:over], ahead) if ahead > 0 else np.zeros(0)
-    done = float(sums[begin : max(min(over, stop), begin)].sum())
-    coming = guess[max(begin - over, 0) :].copy()
-    if begin <= over < stop and len(coming):
-        begun = (rows.close_day >= starts[over]) & (rows.close_day <= day)
-        coming[0] = max(coming[0], float(rows.amount[begun].sum()))
-    return done + float(coming.sum())
-
-
-def months_of(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of the months of the view's quarters, as ordinals: thirds of a quarter by its weeks."""
-    starts: list[int] = []
-    for quarter in view.quarters:
-        length = (quarter.end - quarter.start).days
-        # A fiscal month of 4-4-5 weeks or a calendar month: both begin near these days.
-        starts += [quarter.start.toordinal() + round(length * third / 3) for third in range(3)]
-    ends = [*starts[1:], view.quarters[-1].end.toordinal()]
-    return np.array(starts), np.array(ends)
 
 
 def simulate(models: Models, chance: Floats, amounts: Floats | None = None) -> Forecast:
@@ -279,7 +238,9 @@ def deal_chances(models: Models) -> Floats:
 
 
 def _simulation(models: Models) -> Forecast | None:
-    return simulate(models, deal_chances(models)) if models.view.past else None
+    if not models.view.past and not len(models.view.open_deals.rows):
+        return None
+    return simulate(models, deal_chances(models))
 
 
 @dataclass(frozen=True)

@@ -35,23 +35,23 @@ def fit(view: View) -> Later:
     """Arrivals still to come x the share of such arrivals that past quarters won in time.
 
     Arrivals come at the rate of the half year before the origin. Won deals that were open before, as far
-    as they were closed or elsewhere on the day, count among them. A team without such wins has none.
+    as they were closed or elsewhere on the day, count among them. Before any such
+    win was seen, they bring what deals that are open now would.
     """
     past = view.past
-    if not past:
-        return Later(0.0, np.zeros(0), SPREAD)
     weight = np.array([RECENCY ** (each.ago - 1) for each in past])
     won = np.array([len(each.later) for each in past], dtype=float)
     born = np.array([each.born for each in past], dtype=float)
     days = max((view.target.end.toordinal() - 1) - view.today, 0)
     since = max(view.today - TRAILING_DAYS, view.history.first)
     rate = view.born(since, view.today) / max(view.today - since, 1)
-    to_come = rate * days
-    total_born = float((weight * born).sum())
-    share = float((weight * won).sum()) / total_born if total_born > 0 else 0.0
+    # Half a win among one arrival more, so that none seen is not none possible.
+    share = (float((weight * won).sum()) + 0.5) / (float((weight * born).sum()) + 1.0) if len(past) else 0.0
     usual = share * born
     excess = ((won - usual) ** 2 - usual) / np.maximum(usual, 1.0) ** 2
     known = usual > 0
     squared = (float(excess[known].sum()) + SPREAD_STRENGTH * SPREAD**2) / (known.sum() + SPREAD_STRENGTH)
-    amounts = np.concatenate([each.later for each in past[-12:]])
-    return Later(share * to_come, amounts, float(np.sqrt(np.clip(squared, 0.01, 1.0))))
+    amounts = np.concatenate([np.zeros(0), *(each.later for each in past[-12:])])
+    if not len(amounts):
+        amounts = view.open_deals.rows.amount
+    return Later(share * rate * days, amounts, float(np.sqrt(np.clip(squared, 0.01, 1.0))))

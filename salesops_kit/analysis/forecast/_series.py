@@ -9,7 +9,9 @@ import numpy as np
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from salesops_kit.analysis.forecast._history import Floats
+from salesops_kit.analysis.forecast._history import Floats, Ints
+from salesops_kit.analysis.forecast._view import View
+from salesops_kit.periods import Period
 
 # Months that a season, and that a trend, must be seen for.
 SEASONAL_MONTHS, TREND_MONTHS = 25, 10
@@ -49,3 +51,39 @@ def _smoothed(months: tuple[float, ...], ahead: int) -> tuple[float, ...]:
     if best is None:
         return (float(values.mean()),) * ahead
     return tuple(float(value) for value in np.maximum(best.forecast(ahead), 0) * scale)
+
+
+def smoothed_total(view: View, day: int, target: Period) -> float:
+    """The quarter's total: its months that were over on a day, and the forecast of its others, each at least
+    what was booked of it then."""
+    starts, ends = _months(view)
+    first = np.searchsorted(starts, view.history.first)
+    over = int(np.searchsorted(ends - 1, day, side="right"))
+    rows = view.bookings
+    inside = (rows.close_day >= starts[0]) & (rows.close_day < ends[-1])
+    sums = np.bincount(
+        np.searchsorted(starts, rows.close_day[inside], side="right") - 1,
+        weights=rows.amount[inside],
+        minlength=len(starts),
+    )
+    stop = int(np.searchsorted(starts, target.end.toordinal()))
+    begin = int(np.searchsorted(starts, target.start.toordinal()))
+    ahead = stop - over
+    guess = smoothed(sums[first:over], ahead) if ahead > 0 else np.zeros(0)
+    done = float(sums[begin : max(min(over, stop), begin)].sum())
+    coming = guess[max(begin - over, 0) :].copy()
+    if begin <= over < stop and len(coming):
+        begun = (rows.close_day >= starts[over]) & (rows.close_day <= day)
+        coming[0] = max(coming[0], float(rows.amount[begun].sum()))
+    return done + float(coming.sum())
+
+
+def _months(view: View) -> tuple[Ints, Ints]:
+    """The bounds of the months of the view's quarters, as ordinals: thirds of a quarter by its weeks."""
+    starts: list[int] = []
+    for quarter in view.quarters:
+        length = (quarter.end - quarter.start).days
+        # A fiscal month of 4-4-5 weeks or a calendar month: both begin near these days.
+        starts += [quarter.start.toordinal() + round(length * third / 3) for third in range(3)]
+    ends = [*starts[1:], view.quarters[-1].end.toordinal()]
+    return np.array(starts), np.array(ends)

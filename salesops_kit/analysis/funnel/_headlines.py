@@ -217,9 +217,7 @@ def _figures(
             "deals_won": _Figure(float(deals), deals),
             "win_rate": _Figure(float(ratio(wins, wins + losses)), wins + losses, float(low), float(high)),
             "won_cycle_median": _Figure(middle, len(lengths[name]), *median_interval(lengths[name])),
-            "open_pipeline": _Figure(
-                _zero_if_missing(found[f"{name}_ahead"]), _count(found[f"{name}_open"])
-            ),
+            "open_pipeline": _Figure(_zero_if_missing(found[f"{name}_ahead"]), _count(found[f"{name}_open"])),
         }
     return figures
 

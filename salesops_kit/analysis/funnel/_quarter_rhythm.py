@@ -89,15 +89,18 @@ def quarter_rhythm(
         counts = closed_counts(rows, reasons, qualified_positions(stages, settings), ["month"])
         won[counts["month"].astype(int)] = counts["won"]
         lost[counts["month"].astype(int)] = counts["lost"]
-    won, n = won.reshape(-1, _MONTHS), (won + lost).reshape(-1, _MONTHS)
+    by_quarter, n = won.reshape(-1, _MONTHS), (won + lost).reshape(-1, _MONTHS)
     result = pd.DataFrame(
-        {"month_of_quarter": range(1, _MONTHS + 1), "won": won.sum(axis=0), "n": n.sum(axis=0)}
+        {"month_of_quarter": range(1, _MONTHS + 1), "won": by_quarter.sum(axis=0), "n": n.sum(axis=0)}
     ).astype("int64")
     result["lost"] = result["n"] - result["won"]
     result["closed_share"] = ratio(result["n"], result["n"].sum())
     result["rate"] = ratio(result["won"], result["n"])
     result["low"], result["high"] = wilson(result["won"], result["n"])
-    gaps = [mantel_haenszel(won[:, month], n[:, month], won[:, 0], n[:, 0]) for month in range(_MONTHS)]
+    gaps = [
+        mantel_haenszel(by_quarter[:, month], n[:, month], by_quarter[:, 0], n[:, 0])
+        for month in range(_MONTHS)
+    ]
     for name, field in (
         ("difference", "difference"),
         ("difference_low", "low"),

@@ -220,13 +220,13 @@ def _with_bands(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _as_column(rows: ir.Table, limits: pd.DataFrame) -> ir.FloatingValue:
+def _as_column(rows: ir.Table, limits: pd.DataFrame) -> ir.IntegerValue:
     known = limits[limits["p90"].notna()]
     branches = [
-        ((rows.pipeline == row.pipeline) & (rows.stage == row.stage), float(row.p90))
+        ((rows.pipeline == row.pipeline) & (rows.stage == row.stage), int(row.p90))
         for row in known.itertuples()
     ]
-    return ibis.cases(*branches).cast("float64") if branches else ibis.null("float64")
+    return ibis.cases(*branches).cast("int64") if branches else ibis.null("int64")
 
 
 def _weighted_median(values: pd.Series, weights: pd.Series) -> float:

@@ -77,7 +77,7 @@ def coverage(
     date; ``open_due`` and ``open_deals``: open with a close date in the quarter, overdue ones included;
     ``coverage`` = open due / gap.
 
-    What it takes is learnt from the last eight quarters that are over, each seen from the same day of the quarter:
+    What it takes is learnt from the last eight quarters that are over, each seen from the same day of it:
     ``conversion`` (0-1) is the share of the amount due on that day that the team (the rep) won within the
     quarter, amounts as they were that day, pulled towards the company's where few deals speak for
     themselves, with 95 % credible limits that allow for quarters differing more than deals.

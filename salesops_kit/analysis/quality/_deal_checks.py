@@ -36,7 +36,7 @@ class DealCheck(NamedTuple):
     reason: str = ""
 
 
-class _Missing(Exception):
+class _LackingError(Exception):
     """What a built-in check needs and the data lacks, in words."""
 
 
@@ -56,7 +56,7 @@ def deal_checks(data: Sources) -> list[DealCheck]:
             continue
         try:
             fails = _BUILT_IN[check.builtin](check, data) if check.builtin else _conditions(check, data)
-        except _Missing as missing:
+        except _LackingError as missing:
             found.append(DealCheck(check, None, reason=str(missing)))
             continue
         found.append(DealCheck(check, fails & _scope(check, data), _judged(check), check.field))
@@ -101,19 +101,23 @@ def _from_stage(deals: ir.Table, places: pd.DataFrame, stage: str, pipeline: str
     named = places[(places["stage"] == stage) & ((places["pipeline"] == pipeline) | (not pipeline))]
     if named.empty:
         return ibis.literal(value=False)
-    branches = [(deals.pipeline == row.pipeline, deals.stage_position >= row.position) for row in named.itertuples()]
+    branches = [
+        (deals.pipeline == row.pipeline, deals.stage_position >= row.position) for row in named.itertuples()
+    ]
     return is_true(ibis.cases(*branches, else_=False))
 
 
 def _columns(check: Check) -> set[str]:
-    others = {v.removeprefix("@") for c in check.where for v in [c.value] if isinstance(v, str) and v[:1] == "@"}
+    others = {
+        v.removeprefix("@") for c in check.where for v in [c.value] if isinstance(v, str) and v[:1] == "@"
+    }
     return {condition.column for condition in check.where} | others
 
 
 def _conditions(check: Check, data: Sources) -> ir.BooleanValue:
     lacking = [name for name in sorted(_columns(check)) if name not in data.deals.columns]
     if lacking:
-        raise _Missing(_("The data has no {columns}.").format(columns=", ".join(lacking)))
+        raise _LackingError(_("The data has no {columns}.").format(columns=", ".join(lacking)))
     for condition in check.where:
         if condition.operator == "empty":
             _refuse_unfilled(data.policy, TABLE, condition.column)
@@ -122,7 +126,9 @@ def _conditions(check: Check, data: Sources) -> ir.BooleanValue:
 
 def _refuse_unfilled(policy: Policy, table: str, column: str) -> None:
     if f"{table}.{column}" in policy.unfilled:
-        raise _Missing(_("No record has a {column}, so it is taken as not exported.").format(column=column))
+        raise _LackingError(
+            _("No record has a {column}, so it is taken as not exported.").format(column=column)
+        )
 
 
 def required_fields(data: Sources) -> list[tuple[str, ir.BooleanValue]]:
@@ -164,7 +170,7 @@ def _over_stage_days(check: Check, data: Sources) -> ir.BooleanValue:
         if rules.most_days is not None
     ]
     if not limits:
-        raise _Missing(_("The process sets no limit of days for a stage."))
+        raise _LackingError(_("The process sets no limit of days for a stage."))
     return functools.reduce(operator.or_, limits)
 
 
@@ -192,7 +198,7 @@ def _stale(check: Check, data: Sources) -> ir.BooleanValue:
     limit = thresholds(check)
     limits = stage_limits(data, limit["share"], limit["fewest"])
     if not limits:
-        raise _Missing(_("Too few visits of stages have ended to say what is long."))
+        raise _LackingError(_("Too few visits of stages have ended to say what is long."))
     deals = data.deals
     age = days_between(ibis.literal(data.as_of), deals.stage_since_date)
     branches = [
@@ -223,13 +229,13 @@ def _outlier_amount(check: Check, data: Sources) -> ir.BooleanValue:
             outside = (deals.amount > row.high * reach) | (deals.amount < row.low / reach)
             branches.append((kind == row.kind, outside & (deals.amount > 0)))
     if not branches:
-        raise _Missing(_("Too few deals have an amount to say which is far out."))
+        raise _LackingError(_("Too few deals have an amount to say which is far out."))
     return is_true(ibis.cases(*branches, else_=False))
 
 
 def _inactive_owner(check: Check, data: Sources) -> ir.BooleanValue:
     if data.reps is None or "left_date" not in data.reps.columns:
-        raise _Missing(_("The data does not say which reps have left."))
+        raise _LackingError(_("The data does not say which reps have left."))
     gone = data.reps.filter(data.reps.left_date <= ibis.literal(data.as_of)).select("owner_id")
     return is_true(data.deals.owner_id.isin(gone.owner_id))
 
@@ -237,7 +243,7 @@ def _inactive_owner(check: Check, data: Sources) -> ir.BooleanValue:
 def _orphan_account(check: Check, data: Sources) -> ir.BooleanValue:
     _refuse_unfilled(data.policy, TABLE, "account_id")
     if "account_id" not in data.deals.columns:
-        raise _Missing(_("The data has no {columns}.").format(columns="account_id"))
+        raise _LackingError(_("The data has no {columns}.").format(columns="account_id"))
     none = is_missing(data.deals.account_id)
     if data.accounts is None:
         return none
@@ -246,20 +252,19 @@ def _orphan_account(check: Check, data: Sources) -> ir.BooleanValue:
 
 def _unknown_stage(check: Check, data: Sources) -> ir.BooleanValue:
     if data.stages is None:
-        raise _Missing(_("There is no list of stages."))
+        raise _LackingError(_("There is no list of stages."))
     wanted = {"default_probability", "forecast_category"} & set(data.stages.columns)
     listed = collect(data.stages.select("pipeline", "stage", *sorted(wanted)))
     named = {stage.stage for stage in data.settings.stages}
-    if named:
-        is_declared = listed["stage"].isin(named)
-    else:
-        # A stage that the import had to add has a name and nothing else.
-        is_declared = listed[sorted(wanted)].notna().any(axis=1)
+    # A stage that the import had to add has a name and nothing else.
+    has_more = listed[sorted(wanted)].notna().any(axis=1)
+    is_declared = listed["stage"].isin(named) if named else has_more
     if not is_declared.any():
-        raise _Missing(_("There is no list of stages."))
+        raise _LackingError(_("There is no list of stages."))
     strange = listed[~is_declared & (listed["stage"] != OPEN)]
     places = [
-        (data.deals.pipeline == row.pipeline) & (data.deals.stage == row.stage) for row in strange.itertuples()
+        (data.deals.pipeline == row.pipeline) & (data.deals.stage == row.stage)
+        for row in strange.itertuples()
     ]
     return functools.reduce(operator.or_, places, ibis.literal(value=False))
 
@@ -278,7 +283,7 @@ def _month_end_default(check: Check, data: Sources) -> ir.BooleanValue:
 
 def _back_dated(check: Check, data: Sources) -> ir.BooleanValue:
     if "created_date" not in data.deals.columns:
-        raise _Missing(_("The data has no {columns}.").format(columns="created_date"))
+        raise _LackingError(_("The data has no {columns}.").format(columns="created_date"))
     late = days_between(data.deals.first_seen_date, data.deals.created_date)
     return is_true(late > int(thresholds(check)["days"]))
 
@@ -286,7 +291,7 @@ def _back_dated(check: Check, data: Sources) -> ir.BooleanValue:
 def _import_spike(check: Check, data: Sources) -> ir.BooleanValue:
     deals, limit = data.deals, thresholds(check)
     if "created_date" not in deals.columns:
-        raise _Missing(_("The data has no {columns}.").format(columns="created_date"))
+        raise _LackingError(_("The data has no {columns}.").format(columns="created_date"))
     days = collect(deals.group_by("created_date").aggregate(n=deals.count())).dropna()
     if days.empty:
         return ibis.literal(value=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,16 +19,18 @@ from salesops_kit.data.as_of import midnight
 from salesops_kit.data.checks import SET_ASIDE
 from salesops_kit.data.engine import collect
 from salesops_kit.data.predicates import holds
+from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.states import days_between, is_true
 from salesops_kit.language import _
 from salesops_kit.policy.model import ANY_TABLE, Check, ServiceLevel
 
+MOST_KEPT = 2
 DEALS = "opportunities"
 RESPELT = "another spelling of a value; read as the one expected"
 KEYS = {"accounts": "account_id", "leads": "lead_id", "reps": "owner_id"}
 COLUMNS = [
     "check_id", "table", "record_id", "name", "owner_id", "team", "field", "value", "suggested", "amount",
-    "is_counted",
+    "is_counted", "is_judged",
 ]  # fmt: skip
 
 
@@ -44,8 +47,28 @@ class Findings:
 
 
 def find(data: Sources) -> Findings:
-    """Run every check of the policy on the sources."""
-    found = Findings(pd.DataFrame(columns=COLUMNS), [*data.policy.checks, *map(_as_check, data.policy.process.service_levels)])
+    """Every check of the policy made on the sources; several tables of a page share what is found."""
+    parts = (data.deals, data.states, data.stages, data.exclusions, data.accounts, data.leads, data.reps)
+    key = (
+        *(None if part is None else part.op() for part in parts),
+        data.as_of,
+        data.period,
+        data.policy.digest,
+        data.settings.model_dump_json(),
+        json.dumps(data.reference, sort_keys=True, default=str),
+    )
+    if key not in _KEPT:
+        while len(_KEPT) >= MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)))
+        _KEPT[key] = _find(data)
+    return _KEPT[key]
+
+
+def _find(data: Sources) -> Findings:
+    found = Findings(
+        pd.DataFrame(columns=COLUMNS),
+        [*data.policy.checks, *map(_as_check, data.policy.process.service_levels)],
+    )
     parts = [_deals(data, found)]
     for check in data.policy.checks:
         if check.builtin in _OTHERS:
@@ -55,14 +78,26 @@ def find(data: Sources) -> Findings:
     parts += [_late(level, data, found) for level in data.policy.process.service_levels]
     full = [part for part in parts if len(part)]
     if full:
-        found.records = pd.concat(full, ignore_index=True)[COLUMNS]
+        records = pd.concat(full, ignore_index=True)[COLUMNS]
+        for name in ("owner_id", "team"):
+            records[name] = records[name].astype(object).where(records[name].notna(), None)
+        found.records = records
     return found
 
 
+def with_owners(frame: pd.DataFrame, reps: ir.Table | None) -> pd.DataFrame:
+    """The frame with ``rep_name`` after ``owner_id``; what has no owner is nobody's."""
+    named = with_rep_names(frame, reps)
+    if "rep_name" in named:
+        named["rep_name"] = named["rep_name"].where(named["owner_id"].notna(), _("(no owner)"))
+    return named
+
+
+_KEPT: dict[tuple[object, ...], Findings] = {}
+
+
 def _as_check(level: ServiceLevel) -> Check:
-    return Check(
-        id=level.id, title=level.title, severity=level.severity, table=level.table, field=level.end
-    )
+    return Check(id=level.id, title=level.title, severity=level.severity, table=level.table, field=level.end)
 
 
 def find_in_deals(data: Sources) -> Findings:
@@ -82,13 +117,17 @@ def _deals(data: Sources, found: Findings) -> pd.DataFrame:
         found.skipped.pop(item.check.id, None)
     if not live:
         return pd.DataFrame(columns=COLUMNS)
-    counts = collect(
-        data.deals.aggregate(
-            all=data.deals.count(),
-            open=data.deals.is_open.cast("int64").sum(),
-            lost=data.deals.is_lost.cast("int64").sum(),
+    counts = (
+        collect(
+            data.deals.aggregate(
+                all=data.deals.count(),
+                open=data.deals.is_open.cast("int64").sum(),
+                lost=data.deals.is_lost.cast("int64").sum(),
+            )
         )
-    ).iloc[0].fillna(0)
+        .iloc[0]
+        .fillna(0)
+    )
     sizes = {"all": counts["all"], "open": counts["open"], "lost": counts["lost"]}
     sizes |= {"closed": sizes["all"] - sizes["open"]}
     sizes |= {"won": sizes["closed"] - sizes["lost"]}
@@ -108,6 +147,7 @@ def _failing_deals(data: Sources, live: list[DealCheck]) -> pd.DataFrame:
         name=_name(deals),
         amount=_exposed(deals),
         is_counted=deals.is_counted,
+        is_judged=deals.is_judged,
         **{f"value_{column}": deals[column].cast("string") for column in fields},
         **flags,
     )
@@ -133,6 +173,7 @@ def _failing_deals(data: Sources, live: list[DealCheck]) -> pd.DataFrame:
                     "suggested": None,
                     "amount": mine["amount"].astype(float),
                     "is_counted": mine["is_counted"].astype(bool),
+                    "is_judged": mine["is_judged"].astype(bool),
                 }
             )
         )
@@ -142,7 +183,7 @@ def _failing_deals(data: Sources, live: list[DealCheck]) -> pd.DataFrame:
 def _frame(check: Check, **columns: object) -> pd.DataFrame:
     table = check.table if check.table != ANY_TABLE else DEALS
     given = {"table": table, "name": None, "owner_id": None, "team": None, "value": None, "suggested": None,
-             "amount": 0.0, "is_counted": False, "field": check.field}  # fmt: skip
+             "amount": 0.0, "is_counted": False, "is_judged": False, "field": check.field}  # fmt: skip
     frame = pd.DataFrame({**columns})
     for name, value in given.items():
         if name not in frame:
@@ -150,7 +191,7 @@ def _frame(check: Check, **columns: object) -> pd.DataFrame:
     return frame.assign(check_id=check.id)[COLUMNS]
 
 
-def _known_by(table: ir.Table, data: Sources) -> ir.Table:
+def known_by(table: ir.Table, data: Sources) -> ir.Table:
     """The rows that were created by the end of the day."""
     if "created_at" not in table.columns:
         return table
@@ -160,7 +201,7 @@ def _known_by(table: ir.Table, data: Sources) -> ir.Table:
 
 def _source(name: str, data: Sources) -> ir.Table | None:
     table: ir.Table | None = {"accounts": data.accounts, "leads": data.leads, "reps": data.reps}.get(name)
-    return None if table is None else _known_by(table, data)
+    return None if table is None else known_by(table, data)
 
 
 def _rows(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
@@ -170,7 +211,11 @@ def _rows(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
     if rows is None or not wanted <= set(rows.columns):
         found.skipped[check.id] = _("The data has no {columns}.").format(columns=check.table)
         return pd.DataFrame(columns=COLUMNS)
-    hidden = [c.column for c in check.where if c.operator == "empty" and f"{check.table}.{c.column}" in data.policy.unfilled]
+    hidden = [
+        c.column
+        for c in check.where
+        if c.operator == "empty" and f"{check.table}.{c.column}" in data.policy.unfilled
+    ]
     if hidden:
         text = _("No record has a {column}, so it is taken as not exported.")
         found.skipped[check.id] = text.format(column=hidden[0])
@@ -218,8 +263,10 @@ def _duplicates(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
     if table == "accounts":
         pairs = with_deals(account_pairs(rows, limit["similarity"]), data)
     else:
-        pairs = lead_pairs(rows, limit["similarity"])
-        owners = collect(rows.select("lead_id", "owner_id")) if "owner_id" in rows.columns and len(pairs) else None
+        pairs = lead_pairs(rows, limit["similarity"], email_decides=bool(limit["email_decides"]))
+        owners = (
+            collect(rows.select("lead_id", "owner_id")) if "owner_id" in rows.columns and len(pairs) else None
+        )
         if owners is not None:
             pairs["owner_id"] = pairs["record_id"].map(owners.set_index("lead_id")["owner_id"])
     text = _("merge into {record_id}")
@@ -282,7 +329,8 @@ def _imported(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
         value=frame["got"],
         suggested=frame["expected"].astype(object).where(is_spelling, None),
         amount=np.where(is_deal, frame["amount"].astype(float).fillna(0.0), 0.0),
-        is_counted=is_deal & (frame["is_counted"] == True),  # noqa: E712
+        is_counted=is_deal & frame["is_counted"].eq(other=True),
+        is_judged=is_deal & frame["is_judged"].eq(other=True),
     )
 
 
@@ -299,6 +347,7 @@ def _flagged(exclusions: ir.Table, deals: ir.Table) -> pd.DataFrame:
         touched.select(
             "team",
             "is_counted",
+            "is_judged",
             deal_id=touched.opportunity_id,
             deal_owner=touched.owner_id,
             name=_name(touched),

@@ -32,8 +32,8 @@ def flags(
     ``amount`` in base currency among the deals that the page counts, those booked in the period or open
     at the end of ``as_of``. What is set aside has no amount: its row is in no figure. Most rows first.
     ``attrs["touched"]`` is the share (0-1) of the amounts counted, without their signs, that is under any
-    flag, each deal once; missing when nothing is counted. ``attrs["touched_amount"]`` is that amount, ``attrs["set_aside"]``
-    counts the rows that are left out, each once whatever is wrong with it.
+    flag, each deal once; missing when nothing is counted. ``attrs["touched_amount"]`` is that amount,
+    ``attrs["set_aside"]`` counts the rows that are left out, each once whatever is wrong with it.
     """
     known = known_states(opportunity_states, as_of)
     counted = known.filter(is_open(known) | is_booked(known, period)).select(

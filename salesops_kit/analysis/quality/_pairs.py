@@ -24,10 +24,11 @@ def account_pairs(accounts: ir.Table, least: float) -> pd.DataFrame:
     return _account_pairs(_part(accounts, "account_id", "name", "country", "parent_id", "created_at"), least)
 
 
-def lead_pairs(leads: ir.Table, least: float) -> pd.DataFrame:
-    """Leads with the same e-mail address, or whose names with their companies are alike: the record, and
-    the older one to keep."""
-    return _lead_pairs(_part(leads, "lead_id", "name", "company", "email", "created_at"), least)
+def lead_pairs(leads: ir.Table, least: float, *, email_decides: bool = True) -> pd.DataFrame:
+    """Leads with the same e-mail address, or whose names and companies are alike: the record, and the
+    older one to keep. With ``email_decides`` two different addresses are two people, whatever the names."""
+    rows = _part(leads, "lead_id", "name", "company", "email", "created_at")
+    return _lead_pairs(rows, least, email_decides)
 
 
 def _part(table: ir.Table, *names: str) -> ops.Relation:
@@ -37,9 +38,7 @@ def _part(table: ir.Table, *names: str) -> ops.Relation:
 @functools.lru_cache(maxsize=KEPT)
 def _account_pairs(rows: ops.Relation, least: float) -> pd.DataFrame:
     frame = _texts(rows, "account_id", ("name", "country", "parent_id"))
-    pairs = similar_pairs(
-        frame["name"].tolist(), apart=frame["country"].str.casefold().tolist(), least=least
-    )
+    pairs = similar_pairs(frame["name"].tolist(), apart=frame["country"].str.casefold().tolist(), least=least)
     left, right = frame.iloc[pairs["left"]], frame.iloc[pairs["right"]]
     related = (left["parent_id"].to_numpy() == right["id"].to_numpy()) | (
         right["parent_id"].to_numpy() == left["id"].to_numpy()
@@ -48,7 +47,7 @@ def _account_pairs(rows: ops.Relation, least: float) -> pd.DataFrame:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _lead_pairs(rows: ops.Relation, least: float) -> pd.DataFrame:
+def _lead_pairs(rows: ops.Relation, least: float, email_decides: bool) -> pd.DataFrame:
     frame = _texts(rows, "lead_id", ("name", "company", "email"))
     frame["email"] = frame["email"].str.strip().str.casefold()
     # A name without a company, or the other way round, is shared by people who have nothing in common.
@@ -56,9 +55,12 @@ def _lead_pairs(rows: ops.Relation, least: float) -> pd.DataFrame:
     texts = (frame["name"] + " " + frame["company"]).where(both, "")
     pairs = similar_pairs(texts.tolist(), least=least)
     # A long company's name must not make up for another person's.
-    persons = frame["name"].map(lambda name: " ".join(plain_name(name)))
+    persons = frame["name"].map(lambda name: " ".join(plain_name(name)).strip())
     ends = zip(persons.iloc[pairs["left"]], persons.iloc[pairs["right"]], strict=True)
     pairs = pairs[[Indel.normalized_similarity(one, other) >= least for one, other in ends]]
+    mails = [frame["email"].iloc[pairs[side]].to_numpy() for side in ("left", "right")]
+    if email_decides:
+        pairs = pairs[(mails[0] == "") | (mails[1] == "") | (mails[0] == mails[1])]
     known = frame[frame["email"] != ""].sort_values(["email", "created_at", "id"])
     before = known["email"].shift() == known["email"]
     first = known.groupby("email")["id"].transform("idxmin") if len(known) else known["id"]
@@ -93,7 +95,9 @@ def _ordered(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         }
     )
     # Records without a date are taken for younger than those with one; ids decide between equals.
-    ages = [part["created_at"].fillna(pd.Timestamp.max.tz_localize("UTC")).to_numpy() for part in (left, right)]
+    ages = [
+        part["created_at"].fillna(pd.Timestamp.max.tz_localize("UTC")).to_numpy() for part in (left, right)
+    ]
     swap = (ages[1] < ages[0]) | ((ages[1] == ages[0]) & (made["right_id"] < made["left_id"]).to_numpy())
     result = pd.DataFrame(
         {
@@ -102,9 +106,9 @@ def _ordered(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
             "name": np.where(swap, made["left_name"], made["right_name"]),
             "keep_name": np.where(swap, made["right_name"], made["left_name"]),
             "similarity": made["similarity"].astype(float),
-            "why": made["why"].astype(object).where(
-                made["why"].notna(), np.where(made["similarity"] >= 1, SAME_NAME, SIMILAR_NAME)
-            ),
+            "why": made["why"]
+            .astype(object)
+            .where(made["why"].notna(), np.where(made["similarity"] >= 1, SAME_NAME, SIMILAR_NAME)),
         }
     )
     result = result.sort_values(["record_id", "similarity", "keep_id"], ascending=[True, False, True])

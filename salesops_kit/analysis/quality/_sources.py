@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from salesops_kit.data.deals import deals_at
 from salesops_kit.estimators.outcomes import is_booked
-from salesops_kit.estimators.states import is_true
+from salesops_kit.estimators.states import falls_in, is_true
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy
 from salesops_kit.policy.values import COLUMN_MARK
@@ -28,8 +28,8 @@ class Sources:
     """The rows at hand as they were known at the end of ``as_of``.
 
     ``deals`` has one row per deal that was not deleted: its state and its other columns (see
-    :func:`deals_at`), ``is_open``, and ``is_counted``, whether it is open or booked in the period: the
-    deals that a page's figures are made of.
+    :func:`deals_at`), ``is_open``, ``is_counted`` (open or booked in the period: what a page's money is
+    made of) and ``is_judged`` (open, or closed in the period in whichever way).
     """
 
     deals: ir.Table
@@ -68,7 +68,8 @@ def wanted_columns(policy: Policy) -> set[str]:
     found |= {column for rules in process.stages for column in rules.required}
     for level in process.service_levels:
         found |= {level.start, level.end}
-    conditions = [c for rules in (*policy.checks, *process.service_levels) for c in rules.where]
+    conditions = [c for check in policy.checks for c in check.where]
+    conditions += [c for level in process.service_levels for c in level.where]
     for condition in conditions:
         found.add(condition.column)
         if isinstance(condition.value, str) and condition.value.startswith(COLUMN_MARK):
@@ -77,14 +78,15 @@ def wanted_columns(policy: Policy) -> set[str]:
 
 
 def with_marks(deals: ir.Table, period: Period | None) -> ir.Table:
-    """The deals with ``is_open``, ``is_lost``, ``is_booked`` and ``is_counted``, none of them missing, and
-    with ``shown_amount``, an unknown amount being 0."""
+    """The deals with ``is_open``, ``is_lost``, ``is_booked``, ``is_counted`` and ``is_judged``, none of them
+    missing, and with ``shown_amount``, an unknown amount being 0."""
     open_, booked = ~is_true(deals.is_closed), is_booked(deals, period)
     return deals.mutate(
         is_open=open_,
         is_lost=~open_ & ~is_true(deals.is_won),
         is_booked=booked,
         is_counted=open_ | booked,
+        is_judged=open_ | falls_in(deals.close_date, period),
         shown_amount=ibis.coalesce(deals.amount, 0),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -33,17 +35,20 @@ def step_labels() -> dict[str, str]:
     }
 
 
-def waterfall(frame: pd.DataFrame, *, currency: str = "USD") -> Figure:
+def waterfall(
+    frame: pd.DataFrame, *, currency: str = "USD", labels: Mapping[str, str] | None = None
+) -> Figure:
     """Columns step and amount (signed, in ``currency``), in the order of the bridge. ``opening`` and
     ``closing`` are bars from zero; every other step is a bar from where the one before it ended,
-    signed in its label. Steps of nothing are left out; the data table under the figure has them.
+    signed in its label. ``labels`` names the steps, by default as those of the pipeline. Steps of nothing
+    are left out; the data table under the figure has them.
     """
     amounts = pd.to_numeric(frame["amount"]).fillna(0.0)
     is_total = frame["step"].isin(TOTALS)
     kept = frame[is_total | (amounts != 0)]
     if kept.empty:
         return _rows.nothing_to_draw(_("There was no open pipeline and no change."))
-    names = step_labels()
+    names = labels or step_labels()
     steps = kept["step"].tolist()
     values = amounts[kept.index].to_numpy(dtype=float)
     starts, ends = _spans(steps, values)

@@ -111,9 +111,8 @@ def lead_conversion(frame: pd.DataFrame) -> Exhibit:
     mature = frame[frame["is_mature"] & (frame["age_days"] == test["age_days"])]
     pooled = mature.groupby(name)[["converted_by_age", "leads"]].sum()
     if not test.get("evidence"):
-        message = no_evidence(
-            _("Conversions of leads by {by}").format(by=_words(name)), p_value=test["p_value"]
-        )
+        what = _("Conversions of leads by {by}").format(by=_words(name))
+        message = no_evidence(what, p_value=test["p_value"])
         return Exhibit(message, columns=columns, said=(str(test.get("note", "")),))
     rates = (pooled["converted_by_age"] / pooled["leads"]).sort_values(ascending=False, kind="stable")
     message = _(
@@ -233,12 +232,16 @@ def record_start(frame: pd.DataFrame) -> Exhibit:
     cut = frame[frame["is_truncated"]]
     if cut.empty:
         return Exhibit(_("The record shows no sign of deals missing at its start."), is_text=True)
-    message = _(
+    closed = int(cut["closed"].sum())
+    message = ngettext(
+        "The record begins late: until {day} {closed} deal is recorded as closed where {expected} were to"
+        " be expected. Older cohorts hold only their slow deals.",
         "The record begins late: until {day} {closed} deals are recorded as closed where {expected} were to"
-        " be expected. Older cohorts hold only their slow deals."
+        " be expected. Older cohorts hold only their slow deals.",
+        closed,
     ).format(
         day=formats.text(frame.attrs.get("first_whole_date", "")),
-        closed=formats.count(cut["closed"].sum()),
+        closed=formats.count(closed),
         expected=formats.count(round(float(cut["expected_closed"].sum()))),
     )
     columns = ("month", "created", "closed", "expected_closed", "ratio", "low", "high", "is_truncated")

@@ -1,0 +1,140 @@
+"""Every rung at every past origin, scored against what came, and the rung that ships."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from salesops_kit.analysis.forecast._ladder import (
+    RUNGS,
+    SHIPPED,
+    SIMULATION,
+    Forecast,
+    Models,
+    Rung,
+)
+from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_of
+
+SHARES = {"p2_5": 0.025, "p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p97_5": 0.975}
+COLUMNS = ["quarter", "week", "origin", "method", "rung", "chosen", "actual", "booked", "mean", *SHARES, "crps"]
+# Before so many quarters were scored the simulation ships; a simpler rung ships when its CRPS is at most
+# this much above the best, and within one standard error of it.
+FEWEST_QUARTERS, TOLERANCE = 3, 0.05
+
+
+def score(source: Source, ahead: int = 0, company: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """One row per past quarter, week and rung that has a forecast; columns ``COLUMNS`` without shipped rows.
+
+    A quarter is scored when it had ended by ``as_of`` and a quarter before it was known. A source is
+    scored once.
+    """
+    key = (ahead, None if company is None else id(company))
+    if key not in source.scored:
+        source.scored[key] = _score(source, ahead, company)
+    return source.scored[key]
+
+
+def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.DataFrame:
+    rows = []
+    # Small fits gain nothing from threads, and lose much to them on a busy machine.
+    with threadpool_limits(1):
+        for place, quarter in enumerate(source.quarters[: source.here + 1]):
+            target = source.quarters[place + ahead]
+            if target.last_day > source.as_of:
+                continue
+            actual = source.actual(place + ahead)
+            for week in WEEKS:
+                origin = origin_of(quarter, week)
+                models = source.models(place, origin, ahead, company)
+                if not models.view.past:
+                    continue
+                for rung in RUNGS:
+                    forecast = rung.forecast(models)
+                    if forecast is not None:
+                        rows.append(_row(forecast, rung, target.label, week, origin, actual))
+    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
+
+
+def _row(
+    forecast: Forecast, rung: Rung, label: str, week: int, origin: dt.date, actual: float
+) -> dict[str, Any]:
+    total = forecast.total
+    return {
+        "quarter": label, "week": week, "origin": origin, "method": rung.name, "rung": rung.number,
+        "actual": actual, "booked": forecast.booked, "mean": total.mean,
+        **{name: total.quantile(share) for name, share in SHARES.items()}, "crps": total.crps(actual),
+    }  # fmt: skip
+
+
+def choose(scored: pd.DataFrame) -> str:
+    """The simplest rung that past quarters did not beat on CRPS.
+
+    A quarter's scores are divided by its mean actual and averaged over its weeks. Of the rungs that have
+    a score for each of these origins, the one of the lowest number ships whose mean CRPS is within one
+    standard error (of the difference over quarters) and 5 % of the best. Before three quarters were
+    scored it is the simulation.
+    """
+    rungs = scored[scored["rung"] > 0]
+    if rungs["quarter"].nunique() < FEWEST_QUARTERS or not (rungs["actual"] > 0).any():
+        return SIMULATION
+    order = rungs.drop_duplicates("method").set_index("method")["rung"].sort_values()
+    relative = rungs.assign(crps=rungs["crps"] / rungs["actual"].abs().mean())
+    table = relative.pivot_table(index=["quarter", "week"], columns="method", values="crps")
+    table = table[[name for name in order.index if table[name].notna().all()]]
+    quarters = table.groupby(level="quarter").mean()
+    best = str(quarters.mean().idxmin())
+    for name in order.index:
+        if name not in quarters:
+            continue
+        worse = quarters[name] - quarters[best]
+        error = float(worse.std(ddof=1)) / np.sqrt(len(worse))
+        if worse.mean() <= min(error, TOLERANCE * quarters[best].mean()) + 1e-15:
+            return str(name)
+    return best
+
+
+def choices(scored: pd.DataFrame, source: Source, ahead: int = 0) -> dict[str, str]:
+    """The rung that ships for each quarter, by the scores of quarters that had ended before it began."""
+    labels = [quarter.label for quarter in source.quarters]
+    found = {}
+    for place, label in enumerate(labels):
+        # The origin lies `ahead` quarters before the target; what ended by then is known.
+        before = set(labels[: max(place - ahead, 0)])
+        found[label] = choose(scored[scored["quarter"].isin(before)])
+    return found
+
+
+def with_shipped(scored: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
+    """The rows with one more per origin, ``shipped``: that of the rung chosen for its quarter.
+
+    Where the scope has no such forecast, that of the simulation.
+    """
+    parts = []
+    for (label, _week), rows in scored.groupby(["quarter", "week"], sort=False):
+        name = chosen.get(str(label), SIMULATION)
+        own = rows[rows["method"] == name]
+        if own.empty:
+            own = rows[rows["method"] == SIMULATION]
+        parts.append(own.assign(chosen=own["method"], method=SHIPPED, rung=0))
+    every = pd.concat([scored.assign(chosen=""), *parts], ignore_index=True) if parts else scored.assign(chosen="")
+    order = {rung.name: place for place, rung in enumerate(RUNGS)} | {SHIPPED: len(RUNGS)}
+    every = every.assign(place=every["method"].map(order))
+    every = every.sort_values(["origin", "place"], ignore_index=True)
+    return every[COLUMNS]
+
+
+def shipped_forecast(models: Models, name: str) -> tuple[str, Forecast | None]:
+    """The forecast of the chosen rung, else of the simulation; and which of the two it is."""
+    with threadpool_limits(1):
+        for wanted in (name, SIMULATION):
+            rung = next(rung for rung in RUNGS if rung.name == wanted)
+            forecast = rung.forecast(models)
+            if forecast is not None:
+                return wanted, forecast
+    return "", None
+

@@ -1,0 +1,159 @@
+"""What all tables of the forecast read: the histories of a scope, its calls and its fiscal quarters."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from salesops_kit.analysis.forecast._calls import Calls, read_calls
+from salesops_kit.analysis.forecast._history import Floats, History, read_history
+from salesops_kit.analysis.forecast._ladder import Models
+from salesops_kit.analysis.forecast._view import View
+from salesops_kit.data.engine import collect
+from salesops_kit.estimators.states import is_true
+from salesops_kit.periods import Period, prior_as_of
+from salesops_kit.settings import Settings
+
+WEEKS = (1, 5, 9, 12)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One scope as of a day, compared by identity. ``here`` is the place of the quarter that the report is about."""
+
+    history: History
+    calls: Calls | None
+    default_rates: Floats
+    quarters: tuple[Period, ...]
+    here: int
+    as_of: dt.date
+    grid: tuple[int, ...]
+
+    def models(
+        self, place: int, origin: dt.date, ahead: int = 0, company: Mapping[str, Any] | None = None
+    ) -> Models:
+        """The models that forecast quarter ``place + ahead`` from what was known at the end of a day."""
+        # Several teams together are no small team: what they are pulled to would be mostly themselves.
+        pooled = company if company is not None and len(self.history.teams_present) < 2 else {}
+        figures = (pooled.get("origins") or {}).get(origin_key(origin, ahead))
+        view = View(self.history, self.quarters, place, origin, ahead, figures)
+        return Models(view, self.calls, self.grid, self.default_rates)
+
+    @cached_property
+    def scored(self) -> dict[Any, pd.DataFrame]:
+        """Scores of past origins, kept by whoever computed them."""
+        return {}
+
+    @cached_property
+    def _teams(self) -> dict[str, Source]:
+        return {}
+
+    def of_team(self, team: str) -> Source:
+        """The same for one of the scope's teams, as its own slice would give it; made once."""
+        if team not in self._teams:
+            self._teams[team] = self._cut(team)
+        return self._teams[team]
+
+    def _cut(self, team: str) -> Source:
+        calls = None if self.calls is None else self.calls.of_team(team)
+        if calls is not None and calls.rows.empty:
+            calls = None
+        return replace(self, history=self.history.of_team(team), calls=calls)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be booked in the report's quarter."""
+        return self.as_of >= self.quarters[self.here].last_day
+
+    def actual(self, place: int) -> float:
+        """Bookings of a quarter as known at ``as_of``."""
+        return View(self.history, self.quarters, place, self.as_of).booked(self.quarters[place])
+
+
+def origin_key(origin: dt.date, ahead: int) -> str:
+    """How the company's figures name an origin and a horizon."""
+    return f"{origin.isoformat()}+{ahead}"
+
+
+def origin_of(quarter: Period, week: int) -> dt.date:
+    """The last day of a week of the quarter."""
+    return min(quarter.start + dt.timedelta(days=7 * week - 1), quarter.last_day)
+
+
+def read_source(
+    states: ir.Table,
+    opportunities: ir.Table | None,
+    stages: ir.Table | None,
+    forecast_calls: ir.Table | None,
+    memberships: ir.Table | None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+) -> Source:
+    """The source of a scope; equal tables are read once in a process."""
+    tables = (states, opportunities, stages, forecast_calls, memberships)
+    return _read(*(None if table is None else table.op() for table in tables), as_of, period, settings)
+
+
+@lru_cache(maxsize=8)
+def _read(
+    states: ops.Relation,
+    opportunities: ops.Relation | None,
+    stages: ops.Relation | None,
+    forecast_calls: ops.Relation | None,
+    memberships: ops.Relation | None,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+) -> Source:
+    fiscal = settings.fiscal
+    rows = states.to_expr()
+    first = collect(rows.aggregate(first=rows.valid_from_date.min()))["first"].iloc[0]
+    here = period or fiscal.quarter_of(as_of)
+    begin = min(here.start if pd.isna(first) else pd.Timestamp(first).date(), here.start)
+    quarters = fiscal.quarters(begin, here.last_day)
+    place = len(quarters) - 1
+    for _ in range(2):
+        quarters.append(fiscal.next(quarters[-1]))
+    grid = [origin_of(quarter, week) for quarter in quarters[: place + 1] for week in WEEKS]
+    same = [prior_as_of(as_of, here, quarter) for quarter in quarters[:place]]
+    days = [day for day in (*grid, *same) if day < as_of]
+    history = read_history(rows, opportunities.to_expr() if opportunities is not None else None, days, as_of)
+    calls = read_calls(
+        None if forecast_calls is None else forecast_calls.to_expr(),
+        None if memberships is None else memberships.to_expr(),
+        settings,
+    )
+    rates = _default_rates(history, None if stages is None else stages.to_expr())
+    ordinals = tuple(sorted({day.toordinal() for day in grid if day < as_of}))
+    return Source(history, calls, rates, tuple(quarters), place, as_of, ordinals)
+
+
+def _default_rates(history: History, stages: ir.Table | None) -> Floats:
+    """The probability that the CRM gives each stage; where it gives none, the share that won of all deals
+    that ended after being open on a day read."""
+    known: dict[tuple[str, str], float] = {}
+    if stages is not None:
+        frame = collect(stages.filter(~is_true(stages.is_closed)).select("pipeline", "stage", "default_probability"))
+        known = {
+            ("" if pd.isna(row.pipeline) else str(row.pipeline), str(row.stage)): float(row.default_probability)
+            for row in frame.itertuples()
+            if not pd.isna(row.default_probability)
+        }
+    ended = np.zeros(len(history.deals))
+    ended[history.closed.deal] = np.where(history.closed.is_won, 1.0, -1.0)
+    rates = []
+    for code, key in enumerate(history.stages):
+        outcome = ended[np.unique(history.open.deal[history.open.stage == code])]
+        closed = outcome[outcome != 0]
+        rates.append(known.get(key, float((closed > 0).mean()) if len(closed) else 0.0))
+    return np.array(rates)

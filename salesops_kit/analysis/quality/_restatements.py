@@ -1,0 +1,173 @@
+"""Past figures that have changed since they were told, with the deals that changed them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from salesops_kit.data.engine import collect
+from salesops_kit.errors import InputError, Problem
+from salesops_kit.estimators.outcomes import is_booked
+from salesops_kit.estimators.rep_names import with_rep_names
+from salesops_kit.estimators.states import known_states
+from salesops_kit.language import _, ngettext
+from salesops_kit.periods import Period
+from salesops_kit.registry import table
+from salesops_kit.settings import Settings
+
+COLUMNS = [
+    "quarter", "told_on", "source", "opportunity_id", "name", "owner_id", "told", "now", "difference", "why",
+]  # fmt: skip
+HALF_CENT = 0.005
+HISTORY, SNAPSHOT = "history", "snapshot"
+
+
+@table(units={**dict.fromkeys(["told", "now", "difference"], "money"), "told_on": "date"})
+def restatements(
+    opportunity_states: ir.Table,
+    opportunities: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    earlier_deals: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    quarters: int = 4,
+    top: int = 200,
+) -> pd.DataFrame:
+    """Bookings of past quarters as they were told then and as they are now, deal by deal.
+
+    One row per quarter and deal whose amount booked in the quarter (won, with its close date in it, base
+    currency) differs, for the ``quarters`` fiscal quarters that ended by ``as_of``, the report's own
+    included: ``told`` is what was known at the end of ``told_on``, ``now`` what is known at the end of
+    ``as_of``, ``difference`` = now - told. ``source`` says who told it: ``history``, the deal's own
+    changes, with the quarter's last day as ``told_on``; or ``snapshot``, the first archived snapshot that
+    knew the whole quarter, which shows also what a CRM changes without a trace. ``why``: booked later,
+    no longer booked, or another amount. Largest difference first; at most ``top`` rows, a note counting
+    the others. ``attrs["quarters"]`` holds the sums of each quarter and source with a difference:
+    quarter, told_on, source, told, now. Raises :class:`InputError` when ``quarters`` or ``top`` is below 1.
+    """
+    wrong = [
+        Problem("a number below 1", column=name, expected="1 or more", got=str(value))
+        for name, value in (("quarters", quarters), ("top", top))
+        if value < 1
+    ]
+    if wrong:
+        raise InputError(wrong)
+    past = _past(as_of, period, settings, quarters)
+    now = known_states(opportunity_states, as_of)
+    parts: list[ir.Table] = []
+    for quarter in past:
+        then = known_states(opportunity_states, quarter.last_day)
+        parts.append(
+            _compared(_booked(then, quarter), _booked(now, quarter), quarter, quarter.last_day, HISTORY)
+        )
+        day = _first_snapshot(earlier_deals, quarter, as_of)
+        if earlier_deals is not None and day is not None:
+            told = earlier_deals.filter(earlier_deals.known_date == ibis.literal(day))
+            told = told.mutate(is_deleted=ibis.literal(value=False))
+            parts.append(_compared(_booked(told, quarter), _booked(now, quarter), quarter, day, SNAPSHOT))
+    if not parts:
+        return _frame(pd.DataFrame(columns=COLUMNS))
+    rows = functools.reduce(lambda above, below: above.union(below), parts)
+    rows = rows.filter(rows.told != rows.now)
+    owned = now.select(known_id="opportunity_id", owner_id="owner_id")
+    rows = rows.left_join(owned, rows.opportunity_id == owned.known_id)
+    if opportunities is not None and "name" in opportunities.columns:
+        named = opportunities.select(named_id="opportunity_id", name="name")
+        rows = rows.left_join(named, rows.opportunity_id == named.named_id)
+    else:
+        rows = rows.mutate(name=ibis.null("string"))
+    return _frame(with_rep_names(_listed(collect(rows.select(*COLUMNS[:8])), top), reps))
+
+
+def _past(as_of: dt.date, period: Period | None, settings: Settings, quarters: int) -> list[Period]:
+    """The last quarters that have ended, the newest first."""
+    fiscal = settings.fiscal
+    last = period or fiscal.quarter_of(as_of)
+    if last.last_day >= as_of:
+        last = fiscal.previous(last)
+    found = [last]
+    while len(found) < quarters:
+        found.append(fiscal.previous(found[-1]))
+    return found
+
+
+def _first_snapshot(earlier: ir.Table | None, quarter: Period, as_of: dt.date) -> dt.date | None:
+    if earlier is None:
+        return None
+    days = [pd.Timestamp(d).date() for d in collect(earlier.select("known_date").distinct())["known_date"]]
+    return min((day for day in days if quarter.last_day <= day < as_of), default=None)
+
+
+def _booked(rows: ir.Table, quarter: Period) -> ir.Table:
+    return rows.filter(is_booked(rows, quarter)).select(
+        "opportunity_id", amount=ibis.coalesce(rows.amount, 0)
+    )
+
+
+def _compared(told: ir.Table, now: ir.Table, quarter: Period, day: dt.date, source: str) -> ir.Table:
+    """Each deal that is booked in the quarter by either, with both amounts."""
+    none = ibis.literal(0).cast("decimal(18, 4)")
+    both = told.select("opportunity_id", told=told.amount.cast("decimal(18, 4)"), now=none).union(
+        now.select("opportunity_id", told=none, now=now.amount.cast("decimal(18, 4)"))
+    )
+    sums = both.group_by("opportunity_id").aggregate(told=both.told.sum(), now=both.now.sum())
+    return sums.select(
+        "opportunity_id", "told", "now", quarter=ibis.literal(quarter.label), told_on=ibis.literal(day),
+        source=ibis.literal(source),
+    )  # fmt: skip
+
+
+def _listed(frame: pd.DataFrame, top: int) -> pd.DataFrame:
+    frame = frame.astype({"told": float, "now": float})
+    frame["difference"] = frame["now"] - frame["told"]
+    # What the history tells needs no snapshot to tell it again.
+    told = frame[frame["source"] == HISTORY].set_index(["quarter", "opportunity_id"])["difference"]
+    again = [
+        row.source == SNAPSHOT
+        and abs(told.get((row.quarter, row.opportunity_id), float("inf")) - row.difference) < HALF_CENT
+        for row in frame.itertuples()
+    ]
+    frame = frame[~pd.Series(again, index=frame.index, dtype=bool)]
+    frame["why"] = [_why(row.told, row.now) for row in frame.itertuples()]
+    sums = frame.groupby(["quarter", "told_on", "source"], as_index=False)[
+        ["told", "now", "difference"]
+    ].sum()
+    order = frame["difference"].abs().sort_values(ascending=False, kind="stable").index
+    shown = (
+        frame.loc[order]
+        .head(top)
+        .sort_values(
+            ["quarter", "difference", "opportunity_id"],
+            ascending=[False, False, True],
+            key=lambda column: column.abs() if column.name == "difference" else column,
+            ignore_index=True,
+        )
+    )
+    shown.attrs["quarters"] = sums.to_dict("records")
+    hidden = len(frame) - len(shown)
+    if hidden > 0:
+        text = ngettext("{count} more deal is not listed.", "{count} more deals are not listed.", hidden)
+        shown.attrs["notes"] = [text.format(count=hidden)]
+    return shown
+
+
+def _why(told: float, now: float) -> str:
+    if told == 0:
+        return _("booked later")
+    return _("no longer booked") if now == 0 else _("another amount")
+
+
+def _frame(frame: pd.DataFrame) -> pd.DataFrame:
+    attrs = {"quarters": [], **frame.attrs}
+    order = [*COLUMNS]
+    if "rep_name" in frame:
+        order.insert(order.index("owner_id") + 1, "rep_name")
+    frame = frame[order].astype(dict.fromkeys(["told", "now", "difference"], float))
+    frame.attrs = attrs
+    return frame

@@ -1,0 +1,216 @@
+"""Returned fixes checked against the data and turned into rows of an update: all problems at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+import ibis
+
+from salesops_kit.data import engine
+from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, TABLES
+from salesops_kit.data.dataset import Rows
+from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
+from salesops_kit.fixes.crm import CrmTable
+from salesops_kit.fixes.sheets import FixRow
+from salesops_kit.publishing.spreadsheets import neutralised
+
+NUMBERS = ("money", "number", "rate", "int")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_TRUE, _FALSE = ("true", "yes"), ("false", "no")
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What an update file holds: per table and record the new values by the kit's field names, and how
+    many rows were left out since they change nothing."""
+
+    values: Mapping[str, Mapping[str, Mapping[str, str]]]
+    unchanged: int = 0
+
+    @property
+    def records(self) -> int:
+        """How many records are updated."""
+        return sum(len(records) for records in self.values.values())
+
+
+@dataclass
+class _Checking:
+    file: str
+    rows: Rows
+    tables: Mapping[str, CrmTable]
+    problems: list[Problem] = field(default_factory=list)
+    _choices: dict[str, list[str]] = field(default_factory=dict)
+
+    def problem(self, row: FixRow, what: str, *, column: str = "new value", **more: str | None) -> None:
+        place = f"{self.file}, sheet {row.sheet}"
+        self.problems.append(Problem(what, file=place, row=row.row, column=column, **more))  # type: ignore[arg-type]
+
+    def choices(self, row: FixRow) -> list[str] | None:
+        """The values that a field may take; None where any will do."""
+        key = f"{row.table}.{row.field}"
+        if key not in self._choices:
+            found = self._allowed(row)
+            if found is None:
+                return None
+            self._choices[key] = found
+        return self._choices[key]
+
+    def _allowed(self, row: FixRow) -> list[str] | None:
+        contract = TABLES[row.table]
+        if row.field in contract.choices:
+            return list(contract.choices[row.field])
+        if row.table == "opportunities" and row.field == "stage" and "stages" in self.rows.tables:
+            return _values(self.rows.table("stages").select("stage").distinct())
+        parent = contract.references.get(row.field)
+        if parent and parent in self.rows.tables:
+            return _values(self.rows.table(parent).select(row.field).distinct())
+        return None
+
+
+def _values(table: ibis.Table) -> list[str]:
+    return sorted(str(value) for value in engine.collect(table).iloc[:, 0].dropna())
+
+
+def checked_updates(
+    rows: Sequence[FixRow], data: Rows, tables: Mapping[str, CrmTable], *, file: str
+) -> Updates:
+    """The updates of the returned rows; raises :class:`InputError` with everything that is wrong.
+
+    A record must be in the data, a field known to the CRM, a value of its field's type, and of two rows
+    about one field of one record both must say the same. Rows that say what the record holds already are
+    left out and counted.
+    """
+    checking = _Checking(file, data, tables)
+    known = _known_ids(rows, data)
+    chosen: dict[tuple[str, str, str], tuple[str, FixRow]] = {}
+    unchanged = 0
+    for row in rows:
+        value = _checked(row, checking, known)
+        if value is None:
+            continue
+        if value == _normal(row.value, _type(row)):
+            unchanged += 1
+            continue
+        key = (row.table, row.record_id, row.field)
+        before = chosen.setdefault(key, (value, row))
+        if before[0] != value:
+            checking.problem(
+                row,
+                f"another row gives {row.field} of {row.record_id} another value",
+                expected=f"{before[0]}, as in sheet {before[1].sheet}, row {before[1].row}",
+                got=row.new_value,
+            )
+    if checking.problems:
+        raise InputError(checking.problems)
+    made: dict[str, dict[str, dict[str, str]]] = {}
+    for (table, record, name), (value, _row) in chosen.items():
+        recoded = tables[table].recode.get(name, {}).get(value, value)
+        made.setdefault(table, {}).setdefault(record, {})[name] = recoded
+    return Updates(made, unchanged)
+
+
+def _known_ids(rows: Sequence[FixRow], data: Rows) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name in sorted({row.table for row in rows} & set(data.tables) & set(TABLES)):
+        key = TABLES[name].key
+        if len(key) == 1:
+            wanted = sorted({row.record_id for row in rows if row.table == name})
+            table = data.table(name)
+            listed = ibis.memtable({"wanted": wanted}, schema={"wanted": "string"})
+            ids = table.semi_join(listed, table[key[0]] == listed.wanted).select(key[0])
+            found[name] = set(_values(ids))
+    return found
+
+
+def _type(row: FixRow) -> str:
+    return TABLES[row.table].columns[row.field].type
+
+
+def _checked(row: FixRow, checking: _Checking, known: Mapping[str, set[str]]) -> str | None:
+    """The new value of a row as the CRM reads it; None where something is wrong with the row."""
+    before = len(checking.problems)
+    if row.table not in checking.tables:
+        near = did_you_mean(row.table, list(checking.tables))
+        checking.problem(row, f"records of {row.table!r} cannot be updated", column="table", next_step=near)
+        return None
+    crm = checking.tables[row.table]
+    if row.field not in crm.fields or row.field not in TABLES[row.table].columns:
+        near = did_you_mean(row.field, list(crm.fields))
+        checking.problem(row, f"{crm.object} has no field for {row.field!r}", column="field", next_step=near)
+        return None
+    if row.record_id not in known.get(row.table, set()):
+        near = (
+            did_you_mean(row.record_id, sorted(known.get(row.table, set()))) if known.get(row.table) else None
+        )
+        checking.problem(
+            row, f"the data has no such record in {row.table}", column="record_id", got=row.record_id,
+            next_step=near,
+        )  # fmt: skip
+    if neutralised(row.new_value) != row.new_value and _type(row) not in NUMBERS:
+        checking.problem(row, "a spreadsheet would run this as a formula", got=row.new_value)
+        return None
+    value = _normal(row.new_value, _type(row))
+    if value is None or (row.field == "currency" and not _CURRENCY.fullmatch(value)):
+        checking.problem(
+            row,
+            f"{row.field} cannot have this value",
+            expected=_expected(_type(row), row.field),
+            got=row.new_value,
+        )
+        return None
+    choices = checking.choices(row)
+    if choices is not None and value not in choices:
+        checking.problems.append(
+            unknown(
+                row.field,
+                value,
+                choices,
+                file=f"{checking.file}, sheet {row.sheet}",
+                row=row.row,
+                column="new value",
+            )
+        )
+    return value if len(checking.problems) == before else None
+
+
+def _expected(kind: str, name: str) -> str:
+    if name == "currency":
+        return "a three-letter currency code such as USD"
+    return {
+        "date": f"a date such as 2026-07-31, from {EARLIEST_DATE} to {LATEST_DATE}",
+        "int": "a whole number",
+        "rate": "a number from 0 to 1",
+        "bool": "true or false",
+    }.get(kind, "an amount such as 1234.56")
+
+
+def _normal(text: str, kind: str) -> str | None:
+    """A value in one spelling, or None where its field cannot have it.
+
+    >>> _normal("1500.50", "money"), _normal("2026-02-30", "date"), _normal("Yes", "bool")
+    ('1500.5', None, 'true')
+    """
+    text = text.strip()
+    if kind in NUMBERS:
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            return None
+        fits = number.is_finite() and (kind != "int" or number == number.to_integral_value())
+        if not fits or (kind == "rate" and not 0 <= number <= 1):
+            return None
+        return f"{number.normalize():f}" if number else "0"
+    if kind in ("date", "instant"):
+        try:
+            day = dt.date.fromisoformat(text[:10])
+        except ValueError:
+            return None
+        return day.isoformat() if EARLIEST_DATE <= day.isoformat() <= LATEST_DATE else None
+    if kind == "bool":
+        word = text.casefold()
+        return "true" if word in _TRUE else "false" if word in _FALSE else None
+    return text
