@@ -20,6 +20,7 @@ from salesops_kit.data.slices import open_slice
 from salesops_kit.declarations import NOTED
 from salesops_kit.display import figure as figures
 from salesops_kit.display import formats, notices, tables
+from salesops_kit.display.heat import heat_html
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.errors import InputError, NotAvailableError, Problem
 from salesops_kit.language import _
@@ -266,8 +267,7 @@ class Workbook:
         elif exhibit.is_text:
             html = figures.text_html(exhibit.message)
         else:
-            shown_frame = frame if exhibit.table is None else exhibit.table
-            html = tables.frame_html(shown_frame, caption=exhibit.message, **looks)
+            html = _table_html(frame if exhibit.table is None else exhibit.table, exhibit, looks)
         shown: dict[str, Any] = {"text/plain": exhibit.message, "text/html": html}
         typed = self._typed(frame, exhibit.message)
         if typed["id"] not in self._emitted:
@@ -318,6 +318,19 @@ class Workbook:
             "scope": self.team,
             "notes": list(frame.attrs.get("notes", [])),
         }
+
+
+def _table_html(frame: pd.DataFrame, exhibit: Exhibit, looks: dict[str, Any]) -> str:
+    if not exhibit.shaded_by:
+        return tables.frame_html(frame, caption=exhibit.message, **looks)
+    return heat_html(
+        frame,
+        caption=exhibit.message,
+        label=exhibit.shaded_by,
+        columns=exhibit.columns,
+        low=0.0,
+        notes=looks["notes"],
+    )
 
 
 def _rounded(value: Any) -> Any:

@@ -86,6 +86,9 @@ class ParquetTables(Mapping[str, ibis.Table]):
             self._open[name] = self._con.read_parquet(self._paths[name], table_name=name)
         return self._open[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
 

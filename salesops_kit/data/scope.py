@@ -41,7 +41,7 @@ def cut(rows: Rows, teams: tuple[str, ...]) -> Rows:
     Nothing in the slice tells of another team: a deal that moved on stands as it was when the team
     last had it, and company-wide tables are left out.
     """
-    return replace(rows, tables=_Cut(rows, teams), derived={})
+    return replace(rows, tables=_Cut(rows, teams), policy=rows.policy.without_accounts(), derived={})
 
 
 class _Cut(Mapping[str, ibis.Table]):
@@ -58,6 +58,9 @@ class _Cut(Mapping[str, ibis.Table]):
         if name not in self._made:
             self._made[name] = self._cut(name)
         return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

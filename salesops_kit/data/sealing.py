@@ -61,8 +61,8 @@ def seal(
                 return one
         number = present[-1].seq + 1 if present else 1
         body: dict[str, Any] = {
-            "schema": _SCHEMA, "seq": number, "as_of": as_of.isoformat(), "period": period, "snapshot": snapshot,
-            "rows": plain, "before": present[-1].sha256 if present else "",
+            "schema": _SCHEMA, "seq": number, "as_of": as_of.isoformat(), "period": period,
+            "snapshot": snapshot, "rows": plain, "before": present[-1].sha256 if present else "",
         }  # fmt: skip
         partial = folder / f".{number:06d}.{os.getpid()}"
         with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -96,7 +96,9 @@ def read_seals(archive: Path) -> list[Seal]:
             problems.append(Problem("this is no sealed forecast", file=file.name))
             continue
         if _digest(values) != told:
-            problems.append(Problem("the sealed forecast was changed", file=file.name, expected=_digest(values), got=told))
+            problems.append(
+                Problem("the sealed forecast was changed", file=file.name, expected=_digest(values), got=told)
+            )
         elif one.before != before or one.seq != number or file.stem != f"{number:06d}":
             problems.append(Problem("a sealed forecast before this one is missing", file=file.name))
         before = told

@@ -23,7 +23,8 @@ class Exhibit:
 
     ``alternative`` describes the picture in words; empty means that the message does. ``said`` are notes
     of the table that the message says already. ``table`` stands for the frame that the message was made
-    of where readers need it in another shape; ``units`` are those of its columns.
+    of where readers need it in another shape; ``units`` are those of its columns. ``shaded_by`` names the
+    column that heads the rows of a table whose ``columns`` are shares, shaded from none up.
     """
 
     message: str
@@ -34,6 +35,7 @@ class Exhibit:
     said: tuple[str, ...] = ()
     table: pd.DataFrame | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    shaded_by: str = ""
 
 
 def is_evidence(low: Any, high: Any) -> bool:

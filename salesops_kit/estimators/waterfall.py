@@ -203,9 +203,7 @@ def _reconcile(amounts: dict[str, Decimal], deals: dict[str, int], broken: int) 
     refuse_broken(broken)
     moved = sum((amounts[step] for step in MOVES), Decimal(0))
     counted = sum(
-        -deals[step] if step in _LEAVING else deals[step]
-        for step in MOVES
-        if step not in _REVALUED
+        -deals[step] if step in _LEAVING else deals[step] for step in MOVES if step not in _REVALUED
     )
     if amounts["opening"] + moved != amounts["closing"] or deals["opening"] + counted != deals["closing"]:
         raise SalesOpsError(

@@ -96,19 +96,19 @@ def checked_updates(
             unchanged += 1
             continue
         key = (row.table, row.record_id, row.field)
-        before = chosen.setdefault(key, (value, row))
-        if before[0] != value:
+        first, told = chosen.setdefault(key, (value, row))
+        if first != value:
             checking.problem(
                 row,
                 f"another row gives {row.field} of {row.record_id} another value",
-                expected=f"{before[0]}, as in sheet {before[1].sheet}, row {before[1].row}",
+                expected=f"{first}, as in sheet {told.sheet}, row {told.row}",
                 got=row.new_value,
             )
     if checking.problems:
         raise InputError(checking.problems)
     made: dict[str, dict[str, dict[str, str]]] = {}
-    for (table, record, name), (value, _row) in chosen.items():
-        recoded = tables[table].recode.get(name, {}).get(value, value)
+    for (table, record, name), (new, _row) in chosen.items():
+        recoded = tables[table].recode.get(name, {}).get(new, new)
         made.setdefault(table, {}).setdefault(record, {})[name] = recoded
     return Updates(made, unchanged)
 
@@ -139,17 +139,12 @@ def _checked(row: FixRow, checking: _Checking, known: Mapping[str, set[str]]) ->
         return None
     crm = checking.tables[row.table]
     if row.field not in crm.fields or row.field not in TABLES[row.table].columns:
-        near = did_you_mean(row.field, list(crm.fields))
-        checking.problem(row, f"{crm.object} has no field for {row.field!r}", column="field", next_step=near)
+        other = did_you_mean(row.field, list(crm.fields))
+        checking.problem(row, f"{crm.object} has no field for {row.field!r}", column="field", next_step=other)
         return None
     if row.record_id not in known.get(row.table, set()):
-        near = (
-            did_you_mean(row.record_id, sorted(known.get(row.table, set()))) if known.get(row.table) else None
-        )
-        checking.problem(
-            row, f"the data has no such record in {row.table}", column="record_id", got=row.record_id,
-            next_step=near,
-        )  # fmt: skip
+        what = f"the data has no such record in {row.table}"
+        checking.problem(row, what, column="record_id", got=row.record_id)
     if neutralised(row.new_value) != row.new_value and _type(row) not in NUMBERS:
         checking.problem(row, "a spreadsheet would run this as a formula", got=row.new_value)
         return None

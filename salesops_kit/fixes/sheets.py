@@ -41,7 +41,7 @@ class FixRow(NamedTuple):
 def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[str] = ()) -> bytes:
     """A fix list (as ``quality.fix_list`` gives it) as .xlsx: first what to do, then a sheet per owner.
 
-    No text of it is a formula or a link; ``new value`` is empty but where one value is certain.
+    No text of it is a formula or a link; ``new value`` is empty.
     """
     target = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
@@ -137,12 +137,8 @@ def _rows(sheet: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Ite
     for line, cells in enumerate(rows, start=2):
         values = {name: _text(cell) for name, cell in zip(head, cells, strict=False)}
         if values.get("new value", "").strip():
-            yield FixRow(
-                sheet,
-                line,
-                *(_plain(values.get(name, "")) for name in NEEDED[:4]),
-                values["new value"].strip(),
-            )
+            table, record_id, name, value = (_plain(values.get(column, "")) for column in NEEDED[:4])
+            yield FixRow(sheet, line, table, record_id, name, value, values["new value"].strip())
 
 
 def _text(cell: Any) -> str:

@@ -138,6 +138,11 @@ class Policy(_Strict):
     segments: Segments = Segments()
     unfilled: frozenset[str] = frozenset()
 
+    def without_accounts(self) -> Policy:
+        """The rules without the ids of the accounts that segments list: those of other teams too."""
+        kept = tuple(segment.model_copy(update={"accounts": ()}) for segment in self.segments.segments)
+        return self.model_copy(update={"segments": self.segments.model_copy(update={"segments": kept})})
+
     @property
     def digest(self) -> str:
         """The sha256 of the rules: equal rules, equal digest."""

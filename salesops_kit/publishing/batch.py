@@ -13,8 +13,9 @@ from salesops_kit.errors import InputError, Problem
 from salesops_kit.project import project_root
 from salesops_kit.publishing import comparison, files, gates, ledger, publish
 from salesops_kit.publishing.execute import Limits
-from salesops_kit.publishing.isolation import isolation_gate
+from salesops_kit.publishing.isolation import ISOLATION, isolation_gate
 from salesops_kit.publishing.ledger import Entry, Ledger, RunRecord
+from salesops_kit.publishing.lock import Lock
 from salesops_kit.publishing.manifest import Failure, Gate, Manifest
 from salesops_kit.publishing.page_check import link_prefix
 from salesops_kit.publishing.paths import STAGING, relative_link
@@ -44,6 +45,7 @@ class Batch:
     progress: Progress
     started: dt.datetime
     plan: str
+    lock: Lock
     stop: Stop
     stops_at_jumps: bool = False
     leaf_teams: list[str] = field(init=False)
@@ -108,7 +110,7 @@ class Batch:
         self._kernels = WarmKernels(workers, is_brief=len(todo) <= BRIEF * workers)
         try:
             with (
-                own_folder(self.root / STAGING / self.record.run) as self.temporary,
+                own_folder(self.lock.note) as self.temporary,
                 self._kernels,
                 contextlib.closing(pool.run(len(todo))) as outcomes,
             ):
@@ -209,16 +211,21 @@ class Batch:
     def _isolation(self, task: Task) -> list[Gate]:
         """The gate over the files as they are staged; none for a report about the whole company."""
         params = dict(task.job.params)
-        foreign = self.preparer.foreign_texts(params)
-        if not foreign:
-            return []
-        staged = [path for path in sorted(task.folder.rglob("*")) if path.is_file()]
-        template = task.job.template.path.read_bytes()
-        return [
-            isolation_gate(
-                staged, foreign, lambda text: self.preparer.mentions(params, text), ordinary=template
-            )
-        ]
+        try:
+            foreign = self.preparer.foreign_texts(params)
+            if not foreign:
+                return []
+            staged = [path for path in sorted(task.folder.rglob("*")) if path.is_file()]
+            template = task.job.template.path.read_bytes()
+            return [
+                isolation_gate(
+                    staged, foreign, lambda text: self.preparer.mentions(params, text), ordinary=template
+                )
+            ]
+        except Exception as error:
+            # What cannot be searched is not published.
+            detail = f"could not be checked: {type(error).__name__}: {redact(str(error))}"
+            return [Gate(name=ISOLATION, status="failed", detail=detail)]
 
     def _publish(self, task: Task, manifest: Manifest) -> None:
         title = task.job.template.title

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from salesops_kit.errors import LockHeldError
 from salesops_kit.publishing.files import FILE_MODE, make_folder
 from salesops_kit.publishing.paths import LOCK, check_inside
+from salesops_kit.publishing.temporary import remove_left
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,35 +28,55 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held; its file names the holder, and the folders that it keeps elsewhere."""
+
+    descriptor: int
+
+    def note(self, folders: Sequence[Path] = ()) -> None:
+        """Write down who holds the lock and which temporary folders go with it."""
+        if sys.platform == "win32":  # Locked bytes cannot be read by others there.
+            return
+        content = "\n".join([str(os.getpid()), *map(str, folders)]).encode("utf-8", "surrogateescape")
+        os.pwrite(self.descriptor, content, 0)
+        os.ftruncate(self.descriptor, len(content))
+
+
 @contextmanager
-def hold_lock(root: Path) -> Iterator[None]:
+def hold_lock(root: Path) -> Iterator[Lock]:
     """Hold the lock of a reports folder; raises :class:`LockHeldError` when another run has it.
 
-    The system releases the lock when its holder dies, so that a stale lock file stops nobody.
+    The system releases the lock when its holder dies, so that a stale lock file stops nobody. What the
+    last holder noted and could not remove is removed.
     """
     make_folder(root, PurePosixPath())
     check_inside(root, PurePosixPath(LOCK))
     path = root / LOCK
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
     try:
+        holder, _noted = _read(path)
         try:
             _take(descriptor)
         except OSError:
-            holder = _holder(path)
+            who = f" (process {holder})" if holder else ""
             raise LockHeldError(
-                f"{path}: another run{holder} is publishing here. Wait for it to end, or publish elsewhere."
+                f"{path}: another run{who} is publishing here. Wait for it to end, or publish elsewhere."
             ) from None
-        if sys.platform != "win32":
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-        yield
+        holder, noted = _read(path)
+        if holder:
+            remove_left(holder, noted)
+        lock = Lock(descriptor)
+        lock.note()
+        yield lock
     finally:
         os.close(descriptor)
 
 
-def _holder(path: Path) -> str:
+def _read(path: Path) -> tuple[int, list[str]]:
+    """The process and the folders that a lock file names; 0 when it names none."""
     try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return f" (process {text})" if text.isdigit() else ""
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return 0, []
+    return (int(lines[0]), lines[1:]) if lines and lines[0].isascii() and lines[0].isdigit() else (0, [])

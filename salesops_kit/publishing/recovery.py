@@ -22,7 +22,6 @@ from salesops_kit.publishing.ledger import (
     write_record,
 )
 from salesops_kit.publishing.paths import AREAS, RUNS, STAGING, check_inside
-from salesops_kit.publishing.temporary import remove_noted
 
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
@@ -30,14 +29,13 @@ _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 def recover(root: Path, allowed_links: Sequence[str] = ()) -> list[Problem]:
     """Put right what a dead run left behind. Call it under the lock.
 
-    Staged work, half-written files and the dead run's temporary folder are removed. A record that says
+    Staged work and half-written files are removed. A record that says
     ``running`` belongs to a dead run: its published bundles are entered, its unpublished ones removed.
     A record that is lost or cut short is rebuilt from its bundles' manifests; the failures it held are
     lost with it, which the returned problems say. A last good page whose later failure was recorded,
     and which was not marked any more, is marked now.
     """
     check_inside(root, PurePosixPath(STAGING))
-    remove_noted(root / STAGING)
     shutil.rmtree(root / STAGING, ignore_errors=True)
     for path in _half_written(root):
         path.unlink(missing_ok=True)

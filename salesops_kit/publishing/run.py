@@ -95,7 +95,7 @@ def run(
     if dry_run:
         return RunResult(rows=rows)
     try:
-        with stop_on_signals() as stop, hold_lock(reports_root):
+        with stop_on_signals() as stop, hold_lock(reports_root) as lock:
             links = link_prefix(preparer.settings.record_link)
             notes = [*recover(reports_root, links), *unplanned(planned, leaf_teams)]
             batch = Batch(
@@ -106,6 +106,7 @@ def run(
                 progress=progress or Silent(),
                 started=now(),
                 plan=loaded.file,
+                lock=lock,
                 stop=stop,
                 stops_at_jumps=loaded.plan.jumps == "stop",
             )

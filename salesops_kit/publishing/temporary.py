@@ -8,12 +8,13 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
-NOTE = "temporary"
+import psutil
+
 LONGEST_PLACE = 55  # A socket's path may have 103 characters on macOS, and there are folders between.
 SHORT_PLACE = Path("/tmp")  # noqa: S108
 _NAME = re.compile(r"so-[0-9a-f]{8}|pymp-\w{8}")
@@ -36,17 +37,17 @@ def temporary_files_in(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def own_folder(staging: Path) -> Iterator[Path]:
+def own_folder(note: Callable[[Sequence[Path]], None]) -> Iterator[Path]:
     """A new 0700 folder for the block, short enough to hold sockets.
 
-    ``staging`` holds a note of it before it is there, and of the folder where multiprocessing has its
-    own sockets, so that :func:`remove_noted` of the next run finds both when this one is killed.
+    ``note`` is told of it before it is there, and of the folder where multiprocessing has its sockets
+    until this process ends, so that :func:`remove_left` finds both when this one is killed.
     """
     place = Path(tempfile.gettempdir())
     if len(str(place)) > LONGEST_PLACE and sys.platform != "win32":
         place = SHORT_PLACE
     folder = place / f"so-{secrets.token_hex(4)}"
-    (staging / NOTE).write_text(f"{folder}\n{get_temp_dir()}", encoding="utf-8")
+    note([folder, Path(get_temp_dir())])
     folder.mkdir(mode=0o700)
     try:
         yield folder
@@ -54,12 +55,12 @@ def own_folder(staging: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_noted(staging_root: Path) -> None:
-    """Remove the folders that are noted in the staging areas of dead runs, if a run can have made them."""
+def remove_left(holder: int, noted: Sequence[str]) -> None:
+    """Remove the folders that process ``holder`` noted, if it is gone and if a run can have made them."""
+    if psutil.pid_exists(holder):
+        return
     places = (Path(tempfile.gettempdir()), SHORT_PLACE)
-    for note in staging_root.glob(f"*/{NOTE}"):
-        for line in note.read_text(encoding="utf-8", errors="replace").splitlines():
-            folder = Path(line)
-            is_ours = _NAME.fullmatch(folder.name) and folder.parent in places
-            if is_ours and not folder.is_symlink() and line != str(get_temp_dir()):
-                shutil.rmtree(folder, ignore_errors=True)
+    for folder in map(Path, noted):
+        is_ours = _NAME.fullmatch(folder.name) and folder.parent in places
+        if is_ours and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -43,18 +43,18 @@ def one_deal(number: int, dice: random.Random) -> list[dict[str, Any]]:
 
 
 @lru_cache
-def world(count: int = 900, seed: int = 1) -> tuple[list[dict[str, Any]], ...]:
+def world(count: int = 450, seed: int = 1) -> tuple[list[dict[str, Any]], ...]:
     """So many deals, as rows of ``opportunity_states``."""
     dice = random.Random(seed)
     return tuple(one_deal(number, dice) for number in range(count))
 
 
 @lru_cache
-def world_states(count: int = 900, seed: int = 1) -> ir.Table:
+def world_states(count: int = 450, seed: int = 1) -> ir.Table:
     return states_table(world(count, seed))
 
 
-def known_by(day: dt.date, count: int = 900, seed: int = 1) -> ir.Table:
+def known_by(day: dt.date, count: int = 450, seed: int = 1) -> ir.Table:
     """The same histories as an export of that day would hold them: nothing later, nothing replaced later."""
     rows = []
     for states in world(count, seed):

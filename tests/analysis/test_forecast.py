@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from salesops_kit.analysis.forecast import accuracy, backtest, deals, outlook, scenario
+from salesops_kit.analysis.forecast import accuracy, backtest, changes, commit_bias, deals, outlook, scenario
 from salesops_kit.analysis.forecast._company import company_figures
 from salesops_kit.analysis.forecast._ladder import RUNGS, SHIPPED, SIMULATION, deal_chances
 from salesops_kit.analysis.forecast._naive import seasonal_naive, spread_around
@@ -46,7 +46,9 @@ def test_sixty_deals_alone_and_with_a_common_shock() -> None:
 
 
 def test_three_deals_drawn() -> None:
-    total = Predictive.of(open_draws(np.array([0.5, 0.8, 0.1]), np.array([100.0, 50, 200]), 0.0, shocks(40_000)))
+    total = Predictive.of(
+        open_draws(np.array([0.5, 0.8, 0.1]), np.array([100.0, 50, 200]), 0.0, shocks(40_000))
+    )
     assert total.mean == pytest.approx(110, abs=1.5)
     assert total.deviation == pytest.approx(80.62, abs=1.5)
     assert total.at_least(150) == pytest.approx(0.46, abs=0.01)
@@ -92,7 +94,7 @@ def test_seasonal_naive() -> None:
 def test_smoothing() -> None:
     assert smoothed(np.array([5.0, 5, 5, 5]), 2).tolist() == [5, 5]
     assert smoothed(np.zeros(0), 1).tolist() == [0]
-    season = np.tile([10.0, 20.0, 60.0], 9) + np.arange(27) % 2
+    season = np.tile([10.0, 20.0, 60.0], 9) + (np.arange(27) % 2).astype(float)
     assert smoothed(season, 3) == pytest.approx([10.5, 20.5, 60.5], abs=3)
 
 
@@ -103,7 +105,10 @@ def test_the_future_changes_no_past_forecast(origin: dt.date) -> None:
     label = then.quarters[then.here].label
     place = [quarter.label for quarter in later.quarters].index(label)
     for rung in FAST:
-        told, known = rung.forecast(then.models(then.here, origin)), rung.forecast(later.models(place, origin))
+        told, known = (
+            rung.forecast(then.models(then.here, origin)),
+            rung.forecast(later.models(place, origin)),
+        )
         assert told is not None
         assert known is not None
         assert known.total.draws == pytest.approx(told.total.draws, abs=0.005), rung.name
@@ -122,7 +127,9 @@ def test_shuffled_outcomes_cannot_be_forecast() -> None:
                 quarter = source.quarters[place]
                 origin = quarter.start + dt.timedelta(days=34)
                 models = replace(source, history=history).models(place, origin)
-                final = View(history, source.quarters, place, LAST).as_it_stood(origin.toordinal(), quarter, 1)
+                final = View(history, source.quarters, place, LAST).as_it_stood(
+                    origin.toordinal(), quarter, 1
+                )
                 chances.append(deal_chances(models))
                 labels.append(final.deals.won)
             auc[name].append(roc_auc_score(np.concatenate(labels), np.concatenate(chances)))
@@ -143,7 +150,9 @@ def test_backtest_rows() -> None:
         assert same["mean"] == row.mean
     # What every quarter booked, counted from the rows.
     won = [rows[-1] for rows in world() if rows[-1]["stage"] == WON and rows[-1]["valid_from_date"] <= AS_OF]
-    total = sum(row["amount"] for row in won if dt.date(2026, 4, 1) <= row["close_date"] < dt.date(2026, 7, 1))
+    total = sum(
+        row["amount"] for row in won if dt.date(2026, 4, 1) <= row["close_date"] < dt.date(2026, 7, 1)
+    )
     assert Decimal(str(frame.loc[frame["quarter"] == "2026-Q2", "actual"].iloc[0])) == total
     with pytest.raises(InputError, match="no past quarter"):
         backtest(world_states(), **arguments(), quarters=0)
@@ -164,14 +173,24 @@ def test_the_choice_looks_at_the_past_alone() -> None:
     def rows(values: dict[str, list[float]]) -> pd.DataFrame:
         return pd.DataFrame(
             [
-                {"quarter": f"Q{place}", "week": 1, "method": name, "rung": rung, "actual": 100.0, "crps": value}
+                {
+                    "quarter": f"Q{place}",
+                    "week": 1,
+                    "method": name,
+                    "rung": rung,
+                    "actual": 100.0,
+                    "crps": value,
+                }
                 for rung, (name, listed) in enumerate(values.items(), start=1)
                 for place, value in enumerate(listed)
             ]
         )
 
     assert choose(rows({"simple": [9, 9], SIMULATION: [5, 5]})) == SIMULATION
-    assert choose(rows({"simple": [9, 9, 9, 8], "middle": [5.1, 5, 5, 5.1], SIMULATION: [5, 5, 5, 5]})) == "middle"
+    assert (
+        choose(rows({"simple": [9, 9, 9, 8], "middle": [5.1, 4.9, 5.05, 5.1], SIMULATION: [5, 5, 5, 5]}))
+        == "middle"
+    )
     assert choose(rows({"simple": [5.2, 5, 5, 5.1], SIMULATION: [5, 5.1, 5, 5]})) == "simple"
     source = source_of(world_states(), AS_OF)
     scored = score(source)
@@ -185,7 +204,9 @@ def test_teams_sum_to_the_company_to_the_cent() -> None:
     for _period, part in frame.groupby("period"):
         whole = part[part["team"] == "company"].iloc[0]
         teams = part[part["team"] != "company"]
-        assert sum((Decimal(f"{v:.2f}") for v in teams["mean"]), Decimal(0)) == Decimal(f"{whole['mean']:.2f}")
+        assert sum((Decimal(f"{v:.2f}") for v in teams["mean"]), Decimal(0)) == Decimal(
+            f"{whole['mean']:.2f}"
+        )
         for name in ("open_deals", "create_and_close", "commit", "best_case", "pipeline", "booked"):
             assert teams[name].sum() == pytest.approx(whole[name], abs=0.05)
         assert (part["booked"] + part["open_deals"] + part["create_and_close"]).to_numpy() == pytest.approx(
@@ -201,12 +222,17 @@ def test_a_team_page_shows_what_the_company_page_shows() -> None:
     slice_ = source_of(states_table([[r for r in rows if r["team"] == "South"] for rows in world()]), AS_OF)
     inside, alone = (reconciled_team(one, figures, 0) for one in (source.of_team("South"), slice_))
     assert alone.total.draws == pytest.approx(inside.total.draws, rel=1e-9)
-    assert (alone.open_deals, alone.create_and_close) == pytest.approx((inside.open_deals, inside.create_and_close))
+    assert (alone.open_deals, alone.create_and_close) == pytest.approx(
+        (inside.open_deals, inside.create_and_close)
+    )
 
 
 def closed(name: str, day: dt.date, stage: str) -> list[dict[str, Any]]:
     first = Change(day, close_date=day + dt.timedelta(days=20))
-    return deal(name, [first, first.then(day + dt.timedelta(days=20), stage=stage, close_date=day + dt.timedelta(days=20))])
+    return deal(
+        name,
+        [first, first.then(day + dt.timedelta(days=20), stage=stage, close_date=day + dt.timedelta(days=20))],
+    )
 
 
 def test_teams_with_next_to_nothing() -> None:
@@ -219,7 +245,9 @@ def test_teams_with_next_to_nothing() -> None:
     assert "wide" in one["reason"]
     days = [dt.date(2025, 1, 5) + dt.timedelta(days=19 * n) for n in range(28)]
     lost = [closed(f"L{n}", day, LOST) for n, day in enumerate(days)]
-    row = outlook(states_table([*lost, deal("open", [Change(AS_OF, close_date=LAST)])]), **arguments()).iloc[0]
+    row = outlook(states_table([*lost, deal("open", [Change(AS_OF, close_date=LAST)])]), **arguments()).iloc[
+        0
+    ]
     assert 0 < row["mean"] < 100
     assert row["p10"] == 0
     assert "Only 0 past wins" in row["reason"]
@@ -256,3 +284,38 @@ def test_scenario() -> None:
     with pytest.raises(InputError) as caught:
         scenario(world_states(), **arguments(), won="nobody", lost=first, hires=-1)
     assert {problem.column for problem in caught.value.problems} == {"won", "hires"}
+
+
+def test_changes_sum_to_the_difference_of_two_forecasts() -> None:
+    frame = changes(world_states(), **arguments(), since="2026-07-20", top=5)
+    total = frame.iloc[-1]
+    assert total["kind"] == "all"
+    assert frame["change"].iloc[:-1].sum() == pytest.approx(total["change"], abs=1e-6)
+    now = scenario(world_states(), **arguments()).iloc[0]
+    then = scenario(known_by(dt.date(2026, 7, 20)), **arguments(as_of=dt.date(2026, 7, 20))).iloc[0]
+    for name, row in (("after", now), ("before", then)):
+        expected = row["booked"] + row["open_deals"] + row["create_and_close"]
+        assert total[name] == pytest.approx(expected, abs=0.005)
+    for wrong in ("2026-06-30", AS_OF.isoformat(), "soon"):
+        with pytest.raises(InputError, match="no earlier day of the quarter"):
+            changes(world_states(), **arguments(), since=wrong)
+
+
+def test_commit_bias_is_pulled_to_all_reps() -> None:
+    frame = commit_bias(world_states(), **arguments())
+    assert len(frame) > 3
+    assert (frame["corrected"] - frame["committed"] * frame["factor"]).abs().max() < 1e-6
+    assert (frame["factor"] - frame["team_factor"]).abs().max() > 0
+    assert frame["factor"].std() < 0.5
+
+
+def test_bookings_without_a_pipeline() -> None:
+    days = [dt.date(2024, 1, 9) + dt.timedelta(days=9 * n) for n in range(105)]
+    sold = states_table(
+        [deal(f"S{n}", [Change(day, stage=WON, close_date=day)]) for n, day in enumerate(days)]
+    )
+    rows = backtest(sold, **arguments())
+    assert {"seasonal_naive", "smoothing", SHIPPED} <= set(rows["method"])
+    found = rows[(rows["method"] == "smoothing") & (rows["week"] == 9)]
+    assert wape(found["actual"], found["mean"]) < 0.15
+    assert outlook(sold, **arguments())["mean"].between(600, 1400).all()

@@ -236,6 +236,7 @@ def test_more_quarters_narrow_the_limits_and_quarters_that_differ_widen_them() -
     assert np.isnan(required(0, 0.5, Yield(5, 10, 20, 5, 8), None)[0])
 
 
+@pytest.mark.campaign
 def test_limits_cover_the_requirement_of_quarters_like_these() -> None:
     """In a made-up company every quarter has 20 deals of 10 due, won at 0.3, and 30 from elsewhere."""
     draw = np.random.default_rng(2)

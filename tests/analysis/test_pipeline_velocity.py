@@ -82,6 +82,7 @@ def test_limits_agree_with_a_bootstrap() -> None:
     assert row["high"] == pytest.approx(high, rel=0.03)
 
 
+@pytest.mark.campaign
 def test_limits_cover_what_is_true() -> None:
     draw = np.random.default_rng(5)
     hits = 0

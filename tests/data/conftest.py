@@ -116,3 +116,10 @@ def _file(stem: str) -> str:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The sample, imported as it is."""
+    sample = Path(__file__).parents[2] / "data" / "sample"
+    return open_rows(import_export([sample], "", tmp_path_factory.mktemp("original") / "out"))

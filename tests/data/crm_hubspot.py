@@ -76,7 +76,7 @@ def stage_id(stage: str) -> str:
 
 
 def export(sample: Path, folder: Path, *, zone: str, with_history: bool = True) -> Ids:
-    """Write every object; ``with_history`` false leaves the property history out."""
+    """Write every object; without ``with_history`` the deals alone, with the dates of their stages."""
     ids = Ids()
     folder.mkdir(parents=True, exist_ok=True)
     states: dict[str, list[Row]] = {}
@@ -85,10 +85,10 @@ def export(sample: Path, folder: Path, *, zone: str, with_history: bool = True) 
     _deals(sample, folder, ids, zone, states)
     if with_history:
         _history(folder, ids, zone, states)
-    _people(sample, folder, ids)
-    _activities(sample, folder, ids)
-    _products(sample, folder, ids)
-    _targets(sample, folder, ids, zone)
+        _people(sample, folder, ids)
+        _activities(sample, folder, ids)
+        _products(sample, folder, ids)
+        _targets(sample, folder, ids, zone)
     return ids
 
 

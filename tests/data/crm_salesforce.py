@@ -85,14 +85,15 @@ def day(text: str, zone: str) -> str:
 
 
 def export(sample: Path, folder: Path, *, zone: str, with_history: bool = True) -> Ids:
-    """Write every object; ``with_history`` leaves out OpportunityHistory, so that field history is all."""
+    """Write every object; without ``with_history`` the deals, with field history as all their history."""
     ids = Ids()
     folder.mkdir(parents=True, exist_ok=True)
     _deals(sample, folder, ids, zone)
     _history(sample, folder, ids, with_history=with_history)
-    _products(sample, folder, ids)
-    _people(sample, folder, ids, zone)
-    _activities(sample, folder, ids)
+    if with_history:
+        _products(sample, folder, ids)
+        _people(sample, folder, ids, zone)
+        _activities(sample, folder, ids)
     _targets(sample, folder, ids)
     return ids
 

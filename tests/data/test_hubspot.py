@@ -44,11 +44,6 @@ CARRIED = {
 HISTORY = "opportunity_id changed_at changed_date stage amount currency close_date forecast_category owner_id"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return open_rows(import_export([SAMPLE], "", tmp_path_factory.mktemp("original") / "out"))
-
-
 def load(folder: Path, *, with_history: bool) -> tuple[Rows, dict[str, str]]:
     ids = crm_hubspot.export(SAMPLE, folder / "export", zone=ZONE, with_history=with_history)
     shutil.copy(SAMPLE / "fx_rates.csv", folder / "export")

@@ -25,9 +25,9 @@ def bridge(**amounts: float) -> pd.DataFrame:
 
 def stage(name: str, position: int, **figures: Any) -> dict[str, Any]:
     usual = {"pipeline": "", "stage": name, "stage_position": position, "entrants": 100, "moved_on_rate": 0.5}
-    usual |= {"low": 0.4, "high": 0.6, "reference_rate": 0.5, "difference": 0.0, "p_value": 0.5}
+    usual |= {"low": 0.4, "high": 0.6, "reference_rate": 0.5, "difference": 0.01, "p_value": 0.5}
     usual |= {"difference_low": -0.1, "difference_high": 0.1, "evidence": False, "best_rate": 0.5}
-    return usual | {"revenue_lost": 0.0} | figures
+    return usual | {"revenue_lost": 0.0, "revenue_lost_low": 0.0, "revenue_lost_high": 2e6} | figures
 
 
 def stages(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -149,8 +149,8 @@ def test_bottlenecks_name_the_dearest_stage() -> None:
     first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0)
     exhibit = funnel.bottlenecks(stages(first, stage("Qualify", 1)))
     assert exhibit.message == (
-        "Close costs most: about €1.25M of revenue in four quarters, if its deals moved on at the best rate "
-        "that a team of the company shows (75%)."
+        "Close costs most: about €1.25M of revenue in four quarters (€0 to €2M), if its deals moved on at the "
+        "best rate that a team of the company shows (75%)."
     )
     assert exhibit.figure is None
     assert not exhibit.is_text

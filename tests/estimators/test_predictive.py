@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_crps_is_the_integral_of_the_squared_difference_of_distributions(
 ) -> None:
     points = np.sort(np.array([*values, actual]))
     slow = 0.0
-    for low, high in zip(points[:-1], points[1:], strict=True):
+    for low, high in pairwise(points):
         share = np.mean(np.array(values) <= low)
         slow += (high - low) * (share - (actual <= low)) ** 2
     assert Predictive.of(values).crps(actual) == pytest.approx(slow, rel=1e-9, abs=1e-4)

@@ -164,3 +164,14 @@ def test_a_text_of_another_team_stops_its_report_alone(desk: Desk, tmp_path: Pat
     root = desk.base / "reports"
     for path in (path for path in root.rglob("*") if path.is_file() and "company" not in path.parts):
         assert b"9001" not in path.read_bytes(), path
+
+
+def test_what_cannot_be_searched_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: object, _params: object) -> dict[str, list[str]]:
+        raise OSError("no rows: postgresql://ann:hunter22@db/crm is down")
+
+    monkeypatch.setattr(TinyPreparer, "foreign_texts", broken)
+    error = desk.run(EMEA).failures[0].manifest.error
+    assert error is not None
+    assert error.message.startswith("isolation: could not be checked: OSError: no rows")
+    assert "hunter22" not in error.message

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from salesops_kit.errors import LockHeldError
-from salesops_kit.publishing import ledger, publish, recovery, schedule, temporary
+from salesops_kit.publishing import ledger, publish, recovery, schedule
 from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.plan_file import parse_plan
 from salesops_kit.publishing.run import RunResult, run
@@ -149,7 +152,7 @@ def test_nothing_is_set_aside_while_a_run_publishes(desk: Desk) -> None:
         set_aside(desk.root)
 
 
-def test_half_written_files_and_the_folder_of_a_dead_run_are_removed(desk: Desk, tmp_path: Path) -> None:
+def test_half_written_files_are_removed(desk: Desk) -> None:
     page = wholeness.stable_pages(_published(desk))[0]
     halves = [
         desk.root / ".index.html.0123abcd.tmp",
@@ -159,16 +162,28 @@ def test_half_written_files_and_the_folder_of_a_dead_run_are_removed(desk: Desk,
     kept = page.with_name("own.tmp")
     for path in (*halves, kept):
         path.write_text("half")
-    left, foreign = tmp_path / "tmp" / "so-0123abcd", tmp_path / "other" / "so-4567cdef"
-    for number, folder in enumerate((left, foreign)):
-        (folder / "so-kernel").mkdir(parents=True)
-        staged = desk.root / ".staging" / f"{number}"
-        staged.mkdir(parents=True)
-        (staged / temporary.NOTE).write_text(str(folder))
+    (desk.root / ".staging" / "000002-20261121T000000Z").mkdir(parents=True)
     assert recovery.recover(desk.root) == []
-    assert not any(path.exists() for path in (*halves, left, desk.root / ".staging"))
+    assert not any(path.exists() for path in (*halves, desk.root / ".staging"))
     assert kept.exists()
-    assert foreign.exists(), "only a folder that a run may have made is removed"
+
+
+def test_the_folders_of_a_dead_process_are_removed(desk: Desk, tmp_path: Path) -> None:
+    """Only those that a run may have made, and only when the process that noted them is gone."""
+    mine, sockets = tmp_path / "tmp" / "so-0123abcd", tmp_path / "tmp" / "pymp-abcd_123"
+    foreign, other = tmp_path / "other" / "so-0123abcd", tmp_path / "tmp" / "papers"
+    for folder in (mine, sockets, foreign, other):
+        (folder / "k").mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for holder, remains in ((os.getpid(), True), (dead.pid, False)):
+        lines = [str(holder), *map(str, (mine, sockets, foreign, other))]
+        desk.root.mkdir(exist_ok=True)
+        (desk.root / ".lock").write_text("\n".join(lines))
+        with hold_lock(desk.root):
+            assert (mine.exists(), sockets.exists()) == (remains, remains)
+    assert foreign.exists()
+    assert other.exists()
 
 
 def _published(desk: Desk) -> Path:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,8 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     base = tmp_path_factory.mktemp("writes")
+    # This process has its own such folder until it ends, which is nothing that a run leaves behind.
+    get_temp_dir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(base / "tmp"))
         # With one sentinel, one clock and one number, a page is the same each time and rendered once.
@@ -118,7 +121,7 @@ class Writes:
     @contextmanager
     def watched(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("mkdir", "rename", "replace", "fsync", "fchmod", "chmod", "ftruncate", "write"):
+            for name in ("mkdir", "rename", "replace", "fsync", "fchmod", "chmod", "ftruncate", "pwrite"):
                 patch.setattr(os, name, self._counted(name, getattr(os, name)))
             open_one = os.open
             counted = self._counted("open", open_one)

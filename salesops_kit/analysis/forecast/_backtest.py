@@ -69,7 +69,9 @@ def scored_rows(
 ) -> pd.DataFrame:
     """The rows of ``forecast.backtest`` from what was read."""
     if quarters < 1:
-        raise InputError(Problem("no past quarter", column="quarters", expected="1 or more", got=str(quarters)))
+        raise InputError(
+            Problem("no past quarter", column="quarters", expected="1 or more", got=str(quarters))
+        )
     own = _of_scope(source, reference, quarters, ahead)
     if by != "team":
         result = own
@@ -86,9 +88,7 @@ def scored_rows(
     return result
 
 
-def _of_scope(
-    source: Source, reference: Mapping[str, Any] | None, quarters: int, ahead: int
-) -> pd.DataFrame:
+def _of_scope(source: Source, reference: Mapping[str, Any] | None, quarters: int, ahead: int) -> pd.DataFrame:
     scored = score(source, ahead, reference)
     chosen = (reference or {}).get("chosen") if ahead == 0 else None
     rows = with_shipped(scored, chosen or choices(scored, source, ahead))
@@ -146,8 +146,8 @@ def summarised(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     order = [*(rung.name for rung in RUNGS), SHIPPED]
     keys = ["method", *groups]
     names = [
-        *keys, "origins", "wape", "wape_low", "wape_high", "bias", "bias_low", "bias_high", "mase", "pinball_10",
-        "pinball_90", "crps", "relative_crps", "coverage_50", "coverage_80", "coverage_95",
+        *keys, "origins", "wape", "wape_low", "wape_high", "bias", "bias_low", "bias_high", "mase",
+        "pinball_10", "pinball_90", "crps", "relative_crps", "coverage_50", "coverage_80", "coverage_95",
     ]  # fmt: skip
     moment = [*(["team"] if "team" in rows else []), "quarter", "week"]
     naive = rows[rows["method"] == SEASONAL_NAIVE].set_index(moment)["mean"]
@@ -188,7 +188,9 @@ def _resampled(rows: pd.DataFrame) -> dict[str, float]:
     """95 % limits of WAPE and bias when whole quarters are drawn again, 500 times with a fixed seed."""
     missing = {name: float("nan") for name in ("wape_low", "wape_high", "bias_low", "bias_high")}
     error = rows["mean"] - rows["actual"]
-    sums = pd.DataFrame({"quarter": rows["quarter"], "off": error.abs(), "error": error, "actual": rows["actual"]})
+    sums = pd.DataFrame(
+        {"quarter": rows["quarter"], "off": error.abs(), "error": error, "actual": rows["actual"]}
+    )
     parts = sums.groupby("quarter")[["off", "error", "actual"]].sum().to_numpy(float)
     if len(parts) < 2:
         return missing
@@ -197,7 +199,7 @@ def _resampled(rows: pd.DataFrame) -> dict[str, float]:
     drawn = drawn[drawn[:, 2] > 0]
     if not len(drawn):
         return missing
-    found = {}
+    found: dict[str, float] = {}
     for name, column in (("wape", 0), ("bias", 1)):
         low, high = np.quantile(drawn[:, column] / drawn[:, 2], [0.025, 0.975])
         found |= {f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -26,9 +26,7 @@ QUARTERS = 8
 _COLUMNS = ["caller", "period", "call", "callers", "past_calls", "wape", "bias", "corrected"]
 
 
-@table(
-    units={"call": "money", "corrected": "money", "wape": "rate", "bias": "rate", "callers": "people"}
-)
+@table(units={"call": "money", "corrected": "money", "wape": "rate", "bias": "rate", "callers": "people"})
 def calls(
     opportunity_states: ir.Table,
     opportunities: ir.Table | None = None,
@@ -46,9 +44,9 @@ def calls(
 
     One row per ``caller`` (rep, manager, executive, model): ``call``, the sum of everybody's latest Commit
     call by ``as_of`` (for the model the expected value), ``callers``, how many called; ``past_calls``,
-    ``wape`` and ``bias`` over weeks 1, 5, 9 and 12 of the last ``quarters`` quarters that had ended (above 0: too
-    high), and ``corrected`` = call / (1 + bias). Missing where nobody called, or never before. Quarters
-    count for a level only where somebody of it had called by that week.
+    ``wape`` and ``bias`` (above 0: too high) over weeks 1, 5, 9 and 12 of the last ``quarters`` quarters
+    that had ended, and ``corrected`` = call / (1 + bias). Missing where nobody called, or never before.
+    Quarters count for a level only where somebody of it had called by that week.
     """
     source = read_source(
         opportunity_states, opportunities, stages, forecast_calls, team_memberships,

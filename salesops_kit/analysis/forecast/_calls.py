@@ -22,7 +22,7 @@ from salesops_kit.settings import NO_TEAM, Settings
 
 # What all reps' own bias counts for beside one rep's, in quarters.
 STRENGTH = 3.0
-SPREAD, SPREAD_STRENGTH = 0.10, 1.0
+SPREAD, SPREAD_STRENGTH = 0.15, 2.0
 LEVELS = ("rep", "manager", "executive")
 
 
@@ -46,7 +46,7 @@ class Calls:
         return Calls(self.rows[self.rows["team"] == team])
 
     def __post_init__(self) -> None:
-        groups = {key: part for key, part in self.rows.groupby(["period", "level", "category"], sort=False)}
+        groups = dict(list(self.rows.groupby(["period", "level", "category"], sort=False)))
         object.__setattr__(self, "_groups", groups)
 
     _groups: Mapping[tuple[str, str, str], pd.DataFrame] = None  # type: ignore[assignment]
@@ -128,14 +128,18 @@ def owner_sums(rows: Stretches, owners: Sequence[str]) -> dict[str, float]:
     """Amounts by owner id."""
     sums = np.bincount(rows.owner, weights=rows.amount, minlength=len(owners))
     present = np.bincount(rows.owner, minlength=len(owners))
-    return {owners[place]: float(sums[place]) for place in np.flatnonzero(present)}
+    return {owners[int(place)]: float(sums[place]) for place in np.flatnonzero(present)}
 
 
 def _won_on(view: View, target: Period, day: int) -> Stretches:
     rows = view.history.closed
     start, end = target.start.toordinal(), target.end.toordinal()
     return rows.take(
-        rows.is_won & (rows.begins <= day) & (rows.ends > day) & (rows.close_day >= start) & (rows.close_day < end)
+        rows.is_won
+        & (rows.begins <= day)
+        & (rows.ends > day)
+        & (rows.close_day >= start)
+        & (rows.close_day < end)
     )
 
 

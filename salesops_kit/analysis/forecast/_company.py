@@ -45,7 +45,9 @@ def _add(origins: dict[str, Any], models: Models) -> None:
     if not view.past:
         return
     shared = {
-        key: round(rate, 6) for key, rate in models.conversion.rates.items() if key.count("|") <= _SHARED_LEVELS
+        key: round(rate, 6)
+        for key, rate in models.conversion.rates.items()
+        if key.count("|") <= _SHARED_LEVELS
     }
     hazard = models.hazard_model
     coefficients: dict[str, Any] = {}
@@ -57,7 +59,8 @@ def _add(origins: dict[str, Any], models: Models) -> None:
 def _gap(source: Source, figures: Mapping[str, Any], ahead: int) -> float:
     whole = base_forecast(source, None, figures["chosen"], ahead)
     parts = [
-        base_forecast(source.of_team(team), figures, figures["chosen"], ahead) for team in source.history.teams_present
+        base_forecast(source.of_team(team), figures, figures["chosen"], ahead)
+        for team in source.history.teams_present
     ]
     known = [part for part in parts if part is not None]
     if whole is None or not known:

@@ -1,4 +1,4 @@
-"""Rung 3: the chance of a deal by stage, age and week of the quarter, from earlier quarters on the same day."""
+"""Rung 3: the chance of a deal by stage and age, from earlier quarters on the same day."""
 
 from __future__ import annotations
 

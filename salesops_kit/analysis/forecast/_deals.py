@@ -21,8 +21,8 @@ from salesops_kit.registry import table
 from salesops_kit.settings import Settings
 
 _COLUMNS = [
-    "opportunity_id", "name", "owner_id", "team", "stage", "forecast_category", "amount", "close_date", "is_due",
-    "stage_age_days", "chance", "expected", "variance_share", "next_step_date", "days_to_next_step",
+    "opportunity_id", "name", "owner_id", "team", "stage", "forecast_category", "amount", "close_date",
+    "is_due", "stage_age_days", "chance", "expected", "variance_share", "next_step_date", "days_to_next_step",
 ]  # fmt: skip
 
 

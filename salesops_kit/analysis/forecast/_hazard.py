@@ -1,4 +1,4 @@
-"""Rung 5: the weekly chance that an open deal is won, and that it is lost, up to the end of the next quarter."""
+"""Rung 5: the weekly chances that an open deal is won or lost, to the end of the next quarter."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class Design:
             names += [f"{group}={value}" for value in values]
         return cls(tuple(names), offsets, history, amounts)
 
-    def matrix(self, rows: Stretches, day: int, ahead: Ints, quarters: Sequence[Period]) -> NDArray[np.float32]:
+    def matrix(
+        self, rows: Stretches, day: int, ahead: Ints, quarters: Sequence[Period]
+    ) -> NDArray[np.float32]:
         """One row per deal and week ``ahead`` (1 is the week after ``day``), given in long form."""
         last = day + 7 * ahead
         starts = np.array([quarter.start.toordinal() for quarter in quarters])
@@ -67,7 +69,9 @@ class Design:
         week = np.clip((ends[place] - 1 - last + 6) // 7, 0, _WEEKS)
         year_end = np.array([quarter.label.endswith("Q4") for quarter in quarters])[place] & (week <= 1)
         away = np.where(
-            rows.close_day < 0, len(_DUE_DAYS) + 1, np.searchsorted(_DUE_DAYS, last - 3 - rows.close_day, side="right")
+            rows.close_day < 0,
+            len(_DUE_DAYS) + 1,
+            np.searchsorted(_DUE_DAYS, last - 3 - rows.close_day, side="right"),
         )
         span = np.searchsorted(_SPANS, ahead, side="left")
         columns = {
@@ -100,7 +104,9 @@ class Hazard:
     def figures(self) -> dict[str, dict[str, float]]:
         """The coefficients by column name, as the company's figures hold them."""
         return {
-            kind: {name: round(float(value), 6) for name, value in zip(self.design.names, values, strict=True)}
+            kind: {
+                name: round(float(value), 6) for name, value in zip(self.design.names, values, strict=True)
+            }
             for kind, values in ((WON, self.won), (LOST, self.lost))
         }
 
@@ -149,7 +155,9 @@ def fit(view: View, days: Sequence[int]) -> Hazard | None:
     design = Design.of(view.history, np.array(bounds))
     parts = [_spells(view, design, day, rows) for day, rows in snapshots if len(rows)]
     matrix = np.concatenate([part.matrix for part in parts])
-    won, lost, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("won", "lost", "weight"))
+    won, lost, weight = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("won", "lost", "weight")
+    )
     if not won.any() or not len(matrix):
         return None
     found = []

@@ -119,7 +119,9 @@ def read_history(
     wanted = sorted({*days, as_of})
     started = states.filter(states.valid_from_date <= ibis.literal(as_of))
     known = started.filter(started.valid_to_date.isnull() | (started.valid_to_date > started.valid_from_date))
-    following = ibis.cases(*((known.valid_from_date <= ibis.literal(day), ibis.literal(day)) for day in wanted))
+    following = ibis.cases(
+        *((known.valid_from_date <= ibis.literal(day), ibis.literal(day)) for day in wanted)
+    )
     rows = known.filter(~is_open(known) | known.valid_to_date.isnull() | (known.valid_to_date > following))
     frame = collect(
         rows.select(
@@ -129,9 +131,7 @@ def read_history(
             is_won=is_true(rows.is_won) & ~is_true(rows.is_deleted),
         )
     )  # fmt: skip
-    births = collect(
-        started.group_by("opportunity_id", "team").aggregate(day=started.valid_from_date.min())
-    )
+    births = collect(started.group_by("opportunity_id", "team").aggregate(day=started.valid_from_date.min()))
     return _arrays(frame, births, opportunities)
 
 

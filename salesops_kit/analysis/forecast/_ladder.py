@@ -26,7 +26,7 @@ HAZARD, BOOSTED, SIMULATION, SHIPPED = "hazard", "boosted", "simulation", "shipp
 # Wins that the ratio of money to deals must rest on to count half.
 VALUE_STRENGTH = 20.0
 # The correlation of deals before any quarter was seen, and what that counts for in quarters.
-CORRELATION, CORRELATION_STRENGTH = 0.03, 4.0
+CORRELATION, CORRELATION_STRENGTH = 0.05, 6.0
 _COMMON_LATER = 0.5
 
 
@@ -121,6 +121,21 @@ class Models:
         return _hazard.fit(self.view, [*(past.day for past in self.view.past), *recent])
 
     @cached_property
+    def stage_rates(self) -> Floats:
+        """The CRM's probability of each stage; where it has none, the share won, as known at the origin, of
+        closed deals that were open in the stage on the same day of past quarters."""
+        history, closings = self.view.history, self.view.closings
+        ended = np.zeros(len(history.deals))
+        ended[closings.deal] = np.where(closings.is_won, 1.0, -1.0)
+        given = self.default_rates if self.default_rates is not None else np.full(len(history.stages), np.nan)
+        rates = given.copy()
+        for code in np.flatnonzero(np.isnan(rates)):
+            seen = [past.deals.rows.deal[past.deals.rows.stage == code] for past in self.view.past]
+            outcome = ended[np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *seen]))]
+            rates[code] = (outcome > 0).sum() / max((outcome != 0).sum(), 1)
+        return rates
+
+    @cached_property
     def roll_up(self) -> RollUp | None:
         """Rung 2."""
         return roll_up(self.view, self.calls)
@@ -165,9 +180,7 @@ def _stage_weighted(models: Models) -> Forecast:
     rows = view.open_deals.rows
     where = due(rows, view.target)
     is_due = (where == DUE) | ((where == OVERDUE) & (view.ahead == 0))
-    rates = models.default_rates
-    chance = rates[rows.stage] if rates is not None else np.zeros(len(rows))
-    expected = chance * is_due
+    expected = models.stage_rates[rows.stage] * is_due
     total = models.booked + open_draws(expected, rows.amount, 0.0, shocks())
     return Forecast(Predictive.of(total), models.booked, float((expected * rows.amount).sum()), 0.0, expected)
 

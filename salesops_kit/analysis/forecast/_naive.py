@@ -17,7 +17,7 @@ def seasonal_naive(totals: Floats, season: int = 4) -> Predictive:
     """A year ago's value, spread as values a year apart differed; the latest value in the first year.
 
     ``totals`` are those of the quarters before the target, oldest first, missing where unknown. The spread
-    is log-normal around last year's value. Without any value nothing is forecast.
+    is log-t around last year's value. Without any value nothing is forecast.
     """
     known = totals[~np.isnan(totals)]
     if not len(known):
@@ -33,12 +33,13 @@ def seasonal_naive(totals: Floats, season: int = 4) -> Predictive:
 
 
 def spread_around(base: float, misses: list[float], prior: float, strength: float) -> Predictive:
-    """A log-normal distribution whose mean is ``base``, as wide as past misses (logarithms of ratios).
+    """A distribution of log-t shape whose mean is ``base``, as wide as past misses (logarithms of ratios).
 
     The variance is that of the misses around zero and of a prior that counts as ``strength`` of them.
     """
     squares = np.clip(np.asarray(misses, float), -1.5, 1.5) ** 2
     variance = (float(squares.sum()) + strength * prior**2) / (len(squares) + strength)
-    normal = special.ndtri((np.arange(_POINTS) + 0.5) / _POINTS)
-    shape = np.exp(np.sqrt(variance) * normal)
+    # Student's t, since the variance itself is known from a few misses only.
+    even = special.stdtrit(len(squares) + strength, (np.arange(_POINTS) + 0.5) / _POINTS)
+    shape = np.exp(np.sqrt(variance) * even)
     return Predictive.of(max(base, 0.0) * shape / shape.mean())

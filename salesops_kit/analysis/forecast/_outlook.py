@@ -27,8 +27,8 @@ from salesops_kit.settings import COMPANY, Settings
 # Fewer wins than this in past quarters, and the forecast says so.
 FEW_WINS = 10
 _MONEY = (
-    "p10", "p50", "p90", "mean", "booked", "open_deals", "create_and_close", "commit", "best_case", "pipeline",
-    "target", "gap",
+    "p10", "p50", "p90", "mean", "booked", "open_deals", "create_and_close", "commit", "best_case",
+    "pipeline", "target", "gap",
 )  # fmt: skip
 COLUMNS = [
     "period", "p10", "p50", "p90", "mean", "booked", "open_deals", "create_and_close", "commit", "best_case",
@@ -114,18 +114,18 @@ def whole_outlook(source: Source, reference: Mapping[str, Any] | None, ahead: in
     return summed(scope_outlook(source, reference, figures, ahead), list(parts.values()))
 
 
-def team_outlooks(
-    source: Source, reference: Mapping[str, Any] | None, ahead: int
-) -> dict[str, Outlook]:
+def team_outlooks(source: Source, reference: Mapping[str, Any] | None, ahead: int) -> dict[str, Outlook]:
     """Each team's reconciled forecast."""
     figures = reference or company_figures(source)
-    return {team: reconciled_team(source.of_team(team), figures, ahead) for team in source.history.teams_present}
+    return {
+        team: reconciled_team(source.of_team(team), figures, ahead) for team in source.history.teams_present
+    }
 
 
 def scope_outlook(
     source: Source, reference: Mapping[str, Any] | None, figures: Mapping[str, Any] | None, ahead: int
 ) -> Outlook:
-    """A scope's own forecast, not yet reconciled. ``reference`` gives coefficients, ``figures`` the choice."""
+    """A scope's own forecast, not yet reconciled; ``figures`` say which rung ships."""
     models = source.models(source.here, source.as_of, ahead, reference)
     booked = models.booked
     deals = len(models.view.open_deals.rows)
@@ -170,8 +170,16 @@ def moved(base: Outlook, mean: float) -> Outlook:
     rest, left = draws - base.booked, wanted - base.booked
     spread = float(rest.mean())
     # Stretched rather than shifted, so that nothing falls below what is booked.
-    draws = base.booked + rest * (left / spread) if spread > 0 and rest.min() >= 0 else draws - draws.mean() + wanted
-    scale = left / (base.open_deals + base.create_and_close) if base.open_deals + base.create_and_close > 0 else 0.0
+    draws = (
+        base.booked + rest * (left / spread)
+        if spread > 0 and rest.min() >= 0
+        else draws - draws.mean() + wanted
+    )
+    scale = (
+        left / (base.open_deals + base.create_and_close)
+        if base.open_deals + base.create_and_close > 0
+        else 0.0
+    )
     return Outlook(
         Predictive.of(draws),
         base.booked,

@@ -20,7 +20,7 @@ from salesops_kit.settings import Settings
 
 CURRENT, SCENARIO, DIFFERENCE = "current", "scenario", "difference"
 _MONEY = ("p10", "p50", "p90", "mean", "booked", "open_deals", "create_and_close")
-_SLOWEST, _FASTEST = 365, -365
+_MOST_DELAY = 365
 
 
 @table(units=dict.fromkeys(_MONEY, "money"))
@@ -45,12 +45,12 @@ def scenario(
 ) -> pd.DataFrame:
     """The quarter's forecast as it is and as it would be under assumptions.
 
-    Three rows (``case``: current, scenario, difference) of the simulation's ``p10``, ``p50``, ``p90``, ``mean``,
-    ``booked``, ``open_deals`` and ``create_and_close``; both cases use the same random draws, so that they
-    differ by the assumptions alone. ``won`` and ``lost`` are ids of open deals, separated by commas, taken as
-    closed at their amount in the quarter. ``win_rate_factor`` multiplies every chance and the number
-    of create-and-close wins. ``delay_days`` (-365 to 365) lets every open deal close so many days later, and
-    create-and-close lose that part of the days left. ``hires`` new reps add ``hire_productivity`` of a rep's
+    Three rows (``case``: current, scenario, difference) of the simulation's ``p10``, ``p50``, ``p90``,
+    ``mean``, ``booked``, ``open_deals`` and ``create_and_close``; both cases use the same random draws, so
+    that they differ by the assumptions alone. ``won`` and ``lost`` are ids of open deals, separated by
+    commas, taken as closed at their amount in the quarter. ``win_rate_factor`` multiplies every chance and
+    the number of create-and-close wins. ``delay_days`` (-365 to 365) lets every open deal close so many days
+    later, and create-and-close lose that part of the days left. ``hires`` new reps add ``hire_productivity`` of a rep's
     create-and-close each, a rep being anyone with a deal open now. ``ahead`` 1 is the next quarter.
 
     Raises :class:`InputError` with every id that is no open deal, and every option out of range.
@@ -61,11 +61,13 @@ def scenario(
     )  # fmt: skip
     models = source.models(source.here, source.as_of, 1 if ahead else 0, reference)
     problems: list[Problem] = []
-    set_won, set_lost = (_open_ids(models, name, text, problems) for name, text in (("won", won), ("lost", lost)))
+    set_won, set_lost = (
+        _open_ids(models, name, text, problems) for name, text in (("won", won), ("lost", lost))
+    )
     if (set_won & set_lost).any():
         problems.append(Problem("a deal is both won and lost", column="lost", got=lost))
     for name, value, low, high in (
-        ("win_rate_factor", win_rate_factor, 0, 10), ("delay_days", delay_days, _FASTEST, _SLOWEST),
+        ("win_rate_factor", win_rate_factor, 0, 10), ("delay_days", delay_days, -_MOST_DELAY, _MOST_DELAY),
         ("hires", hires, 0, 10_000), ("hire_productivity", hire_productivity, 0, 10), ("ahead", ahead, 0, 1),
     ):  # fmt: skip
         if not low <= value <= high:
@@ -77,12 +79,12 @@ def scenario(
     changed = np.where(set_won, 1.0, np.where(set_lost, 0.0, changed))
     money = np.where(set_won, models.view.open_deals.rows.amount, amounts)
     factor = win_rate_factor * _left(models, delay_days) * _grown(models, hires, hire_productivity)
-    rows = [
-        {"case": CURRENT, **_case(models, chance, amounts, 0.0 if source.is_over and not ahead else 1.0)},
-        {"case": SCENARIO, **_case(models, changed, money, 0.0 if source.is_over and not ahead else factor)},
-    ]
-    rows.append({"case": DIFFERENCE, **{name: rows[1][name] - rows[0][name] for name in _MONEY}})
-    result = pd.DataFrame(rows)
+    open_share = 0.0 if source.is_over and not ahead else 1.0
+    before = _case(models, chance, amounts, open_share)
+    after = _case(models, changed, money, open_share * factor)
+    change = {name: after[name] - before[name] for name in _MONEY}
+    result = pd.DataFrame([before, after, change])
+    result.insert(0, "case", [CURRENT, SCENARIO, DIFFERENCE])
     result.insert(1, "period", models.view.target.label)
     return result
 
@@ -133,6 +135,7 @@ def _case(models: Models, chance: np.ndarray, amounts: np.ndarray, later_factor:
     forecast = simulate(changed, chance, amounts)
     total = forecast.total
     return {
-        "p10": total.quantile(0.1), "p50": total.quantile(0.5), "p90": total.quantile(0.9), "mean": total.mean,
-        "booked": forecast.booked, "open_deals": forecast.open_mean, "create_and_close": forecast.later_mean,
+        "p10": total.quantile(0.1), "p50": total.quantile(0.5), "p90": total.quantile(0.9),
+        "mean": total.mean, "booked": forecast.booked, "open_deals": forecast.open_mean,
+        "create_and_close": forecast.later_mean,
     }  # fmt: skip

@@ -21,7 +21,19 @@ from salesops_kit.analysis.forecast._ladder import (
 from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_of
 
 SHARES = {"p2_5": 0.025, "p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p97_5": 0.975}
-COLUMNS = ["quarter", "week", "origin", "method", "rung", "chosen", "actual", "booked", "mean", *SHARES, "crps"]
+COLUMNS = [
+    "quarter",
+    "week",
+    "origin",
+    "method",
+    "rung",
+    "chosen",
+    "actual",
+    "booked",
+    "mean",
+    *SHARES,
+    "crps",
+]
 # Before so many quarters were scored the simulation ships; a simpler rung ships when its CRPS is at most
 # this much above the best, and within one standard error of it.
 FEWEST_QUARTERS, TOLERANCE = 3, 0.05
@@ -121,7 +133,11 @@ def with_shipped(scored: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFram
         if own.empty:
             own = rows[rows["method"] == SIMULATION]
         parts.append(own.assign(chosen=own["method"], method=SHIPPED, rung=0))
-    every = pd.concat([scored.assign(chosen=""), *parts], ignore_index=True) if parts else scored.assign(chosen="")
+    every = (
+        pd.concat([scored.assign(chosen=""), *parts], ignore_index=True)
+        if parts
+        else scored.assign(chosen="")
+    )
     order = {rung.name: place for place, rung in enumerate(RUNGS)} | {SHIPPED: len(RUNGS)}
     every = every.assign(place=every["method"].map(order))
     every = every.sort_values(["origin", "place"], ignore_index=True)
@@ -137,4 +153,3 @@ def shipped_forecast(models: Models, name: str) -> tuple[str, Forecast | None]:
             if forecast is not None:
                 return wanted, forecast
     return "", None
-

@@ -6,8 +6,8 @@ import warnings
 from functools import lru_cache
 
 import numpy as np
-from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from salesops_kit.analysis.forecast._history import Floats, Ints
 from salesops_kit.analysis.forecast._view import View
@@ -69,7 +69,7 @@ def smoothed_total(view: View, day: int, target: Period) -> float:
     stop = int(np.searchsorted(starts, target.end.toordinal()))
     begin = int(np.searchsorted(starts, target.start.toordinal()))
     ahead = stop - over
-    guess = smoothed(sums[first:over], ahead) if ahead > 0 else np.zeros(0)
+    guess = smoothed(np.asarray(sums[first:over], float), ahead) if ahead > 0 else np.zeros(0)
     done = float(sums[begin : max(min(over, stop), begin)].sum())
     coming = guess[max(begin - over, 0) :].copy()
     if begin <= over < stop and len(coming):

@@ -27,7 +27,7 @@ WEEKS = (1, 5, 9, 12)
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One scope as of a day, compared by identity. ``here`` is the place of the quarter that the report is about."""
+    """One scope as of a day, compared by identity. ``here`` is the place of the report's quarter."""
 
     history: History
     calls: Calls | None
@@ -139,21 +139,16 @@ def _read(
 
 
 def _default_rates(history: History, stages: ir.Table | None) -> Floats:
-    """The probability that the CRM gives each stage; where it gives none, the share that won of all deals
-    that ended after being open on a day read."""
+    """The probability that the CRM gives each stage of the history, missing where it gives none."""
     known: dict[tuple[str, str], float] = {}
     if stages is not None:
-        frame = collect(stages.filter(~is_true(stages.is_closed)).select("pipeline", "stage", "default_probability"))
+        listed = stages.filter(~is_true(stages.is_closed))
+        frame = collect(listed.select("pipeline", "stage", "default_probability"))
         known = {
-            ("" if pd.isna(row.pipeline) else str(row.pipeline), str(row.stage)): float(row.default_probability)
+            ("" if pd.isna(row.pipeline) else str(row.pipeline), str(row.stage)): float(
+                row.default_probability
+            )
             for row in frame.itertuples()
             if not pd.isna(row.default_probability)
         }
-    ended = np.zeros(len(history.deals))
-    ended[history.closed.deal] = np.where(history.closed.is_won, 1.0, -1.0)
-    rates = []
-    for code, key in enumerate(history.stages):
-        outcome = ended[np.unique(history.open.deal[history.open.stage == code])]
-        closed = outcome[outcome != 0]
-        rates.append(known.get(key, float((closed > 0).mean()) if len(closed) else 0.0))
-    return np.array(rates)
+    return np.array([known.get(key, np.nan) for key in history.stages], dtype=float)

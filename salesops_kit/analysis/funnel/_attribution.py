@@ -160,18 +160,23 @@ def _credits(units: ir.Table, touched: ir.Table, measures: Sequence[str]) -> pd.
         touches=before.count().over(one_unit),
     )
     rows = units.left_join(ranked, units.unit_id == ranked.touched_id)
-    is_touch = rows.touched_id.notnull()
-    is_first, is_last = ~is_touch | (rows.place == 1), ~is_touch | (rows.place == rows.touches)
-    among = ibis.coalesce(rows.touches, 1)
-    sums: dict[str, ir.Value] = {"unknown": rows.unknown.sum(where=is_first)}
-    for measure in measures:
-        sums[f"{measure}_first"] = rows[measure].sum(where=is_first)
-        sums[f"{measure}_last"] = rows[measure].sum(where=is_last)
-        sums[f"{measure}_linear"] = (rows[measure].cast("float64") / among).sum()
-    grouped = rows.group_by(is_touch=is_touch, value=rows["value"]).aggregate(**sums)
-    found = collect(grouped).fillna(dict.fromkeys(sums, 0))
+    # Where there is no touch all three models credit the same: nothing, as if it were one touch.
+    grouped = rows.group_by(
+        is_touch=rows.touched_id.notnull(),
+        value=rows["value"],
+        is_first=ibis.coalesce(rows.place, 1) == 1,
+        is_last=ibis.coalesce(rows.touches - rows.place, 0) == 0,
+        touches=ibis.coalesce(rows.touches, 1),
+    ).aggregate(**{name: rows[name].sum() for name in ("unknown", *measures)})
     # pandas 3.1 cannot merge on text columns that Arrow holds without any chunk.
-    return found.astype({"value": object})
+    found = collect(grouped).astype({"value": object})
+    result = found[["is_touch", "value"]].assign(unknown=found["unknown"].where(found["is_first"], 0))
+    for measure in measures:
+        amounts = found[measure].map(_decimal)
+        result[f"{measure}_first"] = amounts.where(found["is_first"], Decimal(0))
+        result[f"{measure}_last"] = amounts.where(found["is_last"], Decimal(0))
+        result[f"{measure}_linear"] = amounts.astype(float) / found["touches"]
+    return result.groupby(["is_touch", "value"], as_index=False, dropna=False).sum()
 
 
 def _finished(found: pd.DataFrame, by: By, *, has_leads: bool) -> pd.DataFrame:

@@ -156,6 +156,8 @@ def _notes(result: pd.DataFrame, reference: Mapping[str, Any] | None, *, compare
         return [_("Without the company's figures no stage can be compared.")]
     if not compared:
         return [not_compared()]
-    if result["p_value"].notna().any() and not result["evidence"].any():
+    # The company's own rows differ from the company's in nothing.
+    differs = result["p_value"].notna() & (result["difference"] != 0)
+    if differs.any() and not result["evidence"].any():
         return [_("No evidence of a difference from the company in any stage.")]
     return []

@@ -57,12 +57,12 @@ def headlines(
     """The first numbers of a pipeline report, for its quarter (without one, that of ``as_of``).
 
     Seven rows: ``bookings_to_date`` against the plan and, as ``prior``, the quarter before on the same day
-    of the quarter; ``pace``, what they come to if the rest goes as it usually did (``pipeline.pace``, with
-    the range that past quarters saw); ``landing``, where the period lands (``likely`` of
-    ``pipeline.landing``, its 80 % range, ``prior`` what the quarter before ended with, the plan as
-    ``target``); ``commit`` and ``best_case`` beside it; ``landing_gap``, landing less plan, with the range
-    moved by the plan; and ``coverage`` of what the plan still lacks by the open pipeline due, with the
-    coverage that past conversion requires as ``target`` (``pipeline.coverage``).
+    of the quarter; ``landing``, where the period lands (``likely`` of ``pipeline.landing``, its 80 % range,
+    ``prior`` what the quarter before ended with, the plan as ``target``); ``coverage`` of what the plan
+    still lacks by the open pipeline due, with the coverage that past conversion requires as ``target``
+    (``pipeline.coverage``); ``commit`` and ``best_case`` beside the landing; ``pace``, what the bookings come
+    to if the rest goes as it usually did (``pipeline.pace``, with the range that past quarters saw); and
+    ``landing_gap``, landing less plan, with the range moved by the plan.
 
     Columns as in ``funnel.headlines``: ``id``, ``label``, ``value``, ``unit``, ``kind`` (additive over teams,
     or other), ``n`` the deals behind it (for the pace past quarters), ``low`` and ``high``,
@@ -159,15 +159,6 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
             "additive",
             _("Amount of the deals won with a close date in the period, against the plan for all of it."),
         ),
-        "pace": (
-            _("At the usual pace"),
-            "money",
-            "other",
-            _(
-                "Bookings to date / the share of a quarter's bookings that is usually booked by this"
-                " working day."
-            ),
-        ),
         "landing": (
             _("Likely landing"),
             "money",
@@ -176,6 +167,12 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
                 "Booked, and what is expected of the open deals due in the period and of create-and-close,"
                 " by how past quarters went on from this day; the range holds with 80 %."
             ),
+        ),
+        "coverage": (
+            _("Coverage of the remaining gap"),
+            "ratio",
+            "other",
+            _("Open pipeline due in the period / (plan - booked), against what past conversion requires."),
         ),
         "commit": (
             _("Commit"),
@@ -189,16 +186,19 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
             "additive",
             _("Commit, and the open deals due in the period that are in Best Case."),
         ),
+        "pace": (
+            _("At the usual pace"),
+            "money",
+            "other",
+            _(
+                "Bookings to date / the share of a quarter's bookings that is usually booked by this"
+                " working day."
+            ),
+        ),
         "landing_gap": (
             _("Landing against plan"),
             "money",
             "other",
             _("The likely landing less the plan; negative when it falls short."),
-        ),
-        "coverage": (
-            _("Coverage of the remaining gap"),
-            "ratio",
-            "other",
-            _("Open pipeline due in the period / (plan - booked), against what past conversion requires."),
         ),
     }

@@ -6,6 +6,7 @@ from salesops_kit.analysis.quality._duplicates import duplicates
 from salesops_kit.analysis.quality._effect import effect
 from salesops_kit.analysis.quality._fix_list import fix_list
 from salesops_kit.analysis.quality._flags import flags
+from salesops_kit.analysis.quality._headlines import headlines
 from salesops_kit.analysis.quality._process import process, service_levels
 from salesops_kit.analysis.quality._reference import company_reference
 from salesops_kit.analysis.quality._restatements import restatements
@@ -22,6 +23,7 @@ __all__ = [
     "effect",
     "fix_list",
     "flags",
+    "headlines",
     "process",
     "restatements",
     "scores",

@@ -47,7 +47,8 @@ def duplicates(
     incorporation, signs and case, with the same numbers in them, in the same country where both are known,
     and neither the other's parent; leads when they share an e-mail address, or when both the person's
     name and the company's are alike and one address at least is not known. ``similarity`` (0-1) is at
-    least ``least`` (0 takes the check's own threshold), ``why`` says what is shared. ``amount`` (base currency) is that of the record's own deals,
+    least ``least`` (0 takes the check's own threshold), ``why`` says what is shared. ``amount`` (base
+    currency) is that of the record's own deals,
     open at the end of ``as_of`` or booked in the period; for leads, which have none, 0, with the
     ``owner_id``. The most alike first, at most ``top`` rows, a note counting the others. Names are compared
     within blocks, so that two that share neither their first nor last letters nor their longest word are
@@ -87,6 +88,7 @@ def duplicates(
     frame = pairs.assign(table=of, why=[_(why) for why in pairs["why"]])
     frame = frame.sort_values(["similarity", "amount", "record_id"], ascending=[False, False, True])
     result = with_rep_names(frame[columns].head(top).reset_index(drop=True), reps)
+    result.attrs["empty"] = _("No record was entered twice.")
     hidden = len(frame) - len(result)
     if hidden > 0:
         text = ngettext("{count} more is not listed.", "{count} more are not listed.", hidden)

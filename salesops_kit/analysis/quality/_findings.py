@@ -38,12 +38,14 @@ COLUMNS = [
 class Findings:
     """``records``: one row per check, record and field (columns ``COLUMNS``; ``amount`` in base currency,
     0 where the record is in no figure). ``checks`` in their order; ``judged``: how many records each
-    judged (missing where that cannot be said); ``skipped``: why a check was not made."""
+    judged (missing where that cannot be said); ``skipped``: why a check was not made. ``flagged``: what the
+    import flagged, read once."""
 
     records: pd.DataFrame
     checks: list[Check] = field(default_factory=list)
     judged: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    flagged: pd.DataFrame | None = None
 
 
 def find(data: Sources) -> Findings:
@@ -299,7 +301,9 @@ def _imported(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
         found.skipped[check.id] = _("The import left no list of flags.")
         return pd.DataFrame(columns=COLUMNS)
     aside = check.builtin == "set_aside"
-    frame = _flagged(data.exclusions, data.deals)
+    if found.flagged is None:
+        found.flagged = _flagged(data.exclusions, data.deals)
+    frame = found.flagged
     frame = frame[(frame["action"] == SET_ASIDE) == aside]
     if check.problems:
         frame = frame[frame["problem"].isin(check.problems)]
@@ -321,7 +325,7 @@ def _imported(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
     return _frame(
         check,
         table=frame["table_name"],
-        record_id=frame["key"].astype(object).where(frame["key"].notna(), file_row),
+        record_id=frame["key"].astype(object).where(frame["key"].fillna("").str.strip() != "", file_row),
         name=frame["name"],
         owner_id=frame["deal_owner"].where(frame["deal_owner"].notna(), frame["owner_id"]),
         team=frame["team"],

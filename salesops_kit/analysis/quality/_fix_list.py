@@ -62,6 +62,7 @@ def fix_list(
     frame = to_fix(find(data), LISTED[severity])
     hidden = len(frame) - top
     result = with_owners(frame.head(top), reps)
+    result.attrs["empty"] = _("Nothing is to be mended.")
     if hidden > 0:
         text = ngettext("{count} more is not listed.", "{count} more are not listed.", hidden)
         result.attrs["notes"] = [text.format(count=hidden)]

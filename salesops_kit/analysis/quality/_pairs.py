@@ -52,14 +52,17 @@ def _lead_pairs(rows: ops.Relation, least: float, email_decides: bool) -> pd.Dat
     frame["email"] = frame["email"].str.strip().str.casefold()
     # A name without a company, or the other way round, is shared by people who have nothing in common.
     both = (frame["name"] != "") & (frame["company"] != "")
+    if email_decides and (frame["email"] != "").all():
+        both &= False
     texts = (frame["name"] + " " + frame["company"]).where(both, "")
     pairs = similar_pairs(texts.tolist(), least=least)
     # A long company's name must not make up for another person's.
     persons = frame["name"].map(lambda name: " ".join(plain_name(name)).strip())
     ends = zip(persons.iloc[pairs["left"]], persons.iloc[pairs["right"]], strict=True)
-    pairs = pairs[[Indel.normalized_similarity(one, other) >= least for one, other in ends]]
-    mails = [frame["email"].iloc[pairs[side]].to_numpy() for side in ("left", "right")]
+    alike = [Indel.normalized_similarity(one, other) >= least for one, other in ends]
+    pairs = pairs[np.array(alike, dtype=bool)]
     if email_decides:
+        mails = [frame["email"].iloc[pairs[side]].to_numpy() for side in ("left", "right")]
         pairs = pairs[(mails[0] == "") | (mails[1] == "") | (mails[0] == mails[1])]
     known = frame[frame["email"] != ""].sort_values(["email", "created_at", "id"])
     before = known["email"].shift() == known["email"]

@@ -23,6 +23,7 @@ COLUMNS = [
     "quarter", "told_on", "source", "opportunity_id", "name", "owner_id", "told", "now", "difference", "why",
 ]  # fmt: skip
 HALF_CENT = 0.005
+EXACT = "decimal(18, 4)"
 HISTORY, SNAPSHOT = "history", "snapshot"
 
 
@@ -60,20 +61,18 @@ def restatements(
         raise InputError(wrong)
     past = _past(as_of, period, settings, quarters)
     now = known_states(opportunity_states, as_of)
-    parts: list[ir.Table] = []
+    told: list[ir.Table] = []
+    days: list[tuple[str, str, dt.date]] = []
     for quarter in past:
         then = known_states(opportunity_states, quarter.last_day)
-        parts.append(
-            _compared(_booked(then, quarter), _booked(now, quarter), quarter, quarter.last_day, HISTORY)
-        )
+        told.append(_told(then, quarter, quarter.last_day, HISTORY))
+        days.append((quarter.label, HISTORY, quarter.last_day))
         day = _first_snapshot(earlier_deals, quarter, as_of)
         if earlier_deals is not None and day is not None:
-            told = earlier_deals.filter(earlier_deals.known_date == ibis.literal(day))
-            told = told.mutate(is_deleted=ibis.literal(value=False))
-            parts.append(_compared(_booked(told, quarter), _booked(now, quarter), quarter, day, SNAPSHOT))
-    if not parts:
-        return _frame(pd.DataFrame(columns=COLUMNS))
-    rows = functools.reduce(lambda above, below: above.union(below), parts)
+            known = earlier_deals.filter(earlier_deals.known_date == ibis.literal(day))
+            told.append(_told(known, quarter, day, SNAPSHOT))
+            days.append((quarter.label, SNAPSHOT, day))
+    rows = _compared(told, now, past, days)
     rows = rows.filter(rows.told != rows.now)
     owned = now.select(known_id="opportunity_id", owner_id="owner_id")
     rows = rows.left_join(owned, rows.opportunity_id == owned.known_id)
@@ -104,23 +103,46 @@ def _first_snapshot(earlier: ir.Table | None, quarter: Period, as_of: dt.date) -
     return min((day for day in days if quarter.last_day <= day < as_of), default=None)
 
 
-def _booked(rows: ir.Table, quarter: Period) -> ir.Table:
-    return rows.filter(is_booked(rows, quarter)).select(
-        "opportunity_id", amount=ibis.coalesce(rows.amount, 0)
-    )
-
-
-def _compared(told: ir.Table, now: ir.Table, quarter: Period, day: dt.date, source: str) -> ir.Table:
-    """Each deal that is booked in the quarter by either, with both amounts."""
-    none = ibis.literal(0).cast("decimal(18, 4)")
-    both = told.select("opportunity_id", told=told.amount.cast("decimal(18, 4)"), now=none).union(
-        now.select("opportunity_id", told=none, now=now.amount.cast("decimal(18, 4)"))
-    )
-    sums = both.group_by("opportunity_id").aggregate(told=both.told.sum(), now=both.now.sum())
-    return sums.select(
-        "opportunity_id", "told", "now", quarter=ibis.literal(quarter.label), told_on=ibis.literal(day),
+def _told(rows: ir.Table, quarter: Period, day: dt.date, source: str) -> ir.Table:
+    """What was booked in the quarter by what was known on a day."""
+    mine = rows.filter(is_booked(rows, quarter))
+    return mine.select(
+        "opportunity_id",
+        quarter=ibis.literal(quarter.label),
         source=ibis.literal(source),
-    )  # fmt: skip
+        told_on=ibis.literal(day),
+        told=_exact(mine.amount),
+        now=ibis.literal(0).cast(EXACT),
+    )
+
+
+def _exact(amount: ir.Value) -> ir.Value:
+    return ibis.coalesce(amount, 0).cast(EXACT)
+
+
+def _compared(
+    told: list[ir.Table], now: ir.Table, past: list[Period], days: list[tuple[str, str, dt.date]]
+) -> ir.Table:
+    """Each deal and quarter that anybody told of, or that is booked now, with both amounts."""
+    parts = functools.reduce(lambda above, below: above.union(below), told)
+    schema = {"quarter": "string", "source": "string", "told_on": "date"}
+    tellers = ibis.memtable([dict(zip(schema, item, strict=True)) for item in days], schema=schema)
+    label = ibis.cases(*((is_booked(now, quarter), quarter.label) for quarter in past))
+    booked = now.mutate(now_quarter=label)
+    booked = booked.filter(booked.now_quarter.notnull())
+    # What is booked now stands beside what each source told of the quarter.
+    beside = booked.inner_join(tellers, booked.now_quarter == tellers.quarter).select(
+        "opportunity_id",
+        "quarter",
+        "source",
+        "told_on",
+        told=ibis.literal(0).cast(EXACT),
+        now=_exact(booked.amount),
+    )
+    both = parts.union(beside)
+    return both.group_by("opportunity_id", "quarter", "source", "told_on").aggregate(
+        told=both.told.sum(), now=both.now.sum()
+    )
 
 
 def _listed(frame: pd.DataFrame, top: int) -> pd.DataFrame:
@@ -169,5 +191,5 @@ def _frame(frame: pd.DataFrame) -> pd.DataFrame:
     if "rep_name" in frame:
         order.insert(order.index("owner_id") + 1, "rep_name")
     frame = frame[order].astype(dict.fromkeys(["told", "now", "difference"], float))
-    frame.attrs = attrs
+    frame.attrs = attrs | {"empty": _("Bookings of the past quarters are what they were told as.")}
     return frame

@@ -79,7 +79,9 @@ def _finish(parts: list[pd.DataFrame], reps: ir.Table | None) -> pd.DataFrame:
     frame = frame.reindex(columns=COLUMNS).astype(
         dict.fromkeys(["declared", "computed", "difference"], float)
     )
-    return with_rep_names(frame.astype({"explains": bool}), reps)
+    result = with_rep_names(frame.astype({"explains": bool}), reps)
+    result.attrs["empty"] = _("No declared total is left to explain.")
+    return result
 
 
 def _named(rows: ir.Table, opportunities: ir.Table | None) -> ir.Table:

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from salesops_kit.display import charts, formats
-from salesops_kit.display.heat import heat_html
 from salesops_kit.display.narrative import Exhibit, is_evidence, no_evidence, p_text
 from salesops_kit.estimators.intervals import difference
 from salesops_kit.language import _, ngettext
@@ -18,11 +17,17 @@ _AGES = "month_"
 
 
 def deal_cohorts(frame: pd.DataFrame) -> Exhibit:
-    """What share of each quarter's or month's new deals is won by age, from ``funnel.cohorts``."""
+    """What share of each quarter's or month's new deals is won by age, as a shaded table, from
+    ``funnel.cohorts``."""
     table = cohort_table(frame)
-    units = {name: "rate" for name in table.columns if name.startswith(_AGES)}
+    ages = tuple(name for name in table.columns if name.startswith(_AGES))
+    names = [table[key].map(formats.text) for key in _keys(frame)]
+    sizes = [
+        ngettext("{n} deal", "{n} deals", n).format(n=formats.count(n)) for n in table["deals"].astype(int)
+    ]
+    table["cohort"] = [", ".join(parts) for parts in zip(*names, sizes, strict=True)]
     table.attrs = {"notes": [*frame.attrs.get("notes", []), _mature_note()]}
-    return Exhibit(_cohort_message(frame), table=table, units={**units, "deals": "deals"})
+    return Exhibit(_cohort_message(frame), columns=ages, table=table, shaded_by="cohort")
 
 
 def cohort_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,19 +41,6 @@ def cohort_table(frame: pd.DataFrame) -> pd.DataFrame:
     mature = frame["age_months"].where(frame["is_mature"], 0).groupby([frame[key] for key in keys]).max()
     wide = pd.concat([deals, shares.reindex(deals.index), mature.rename("mature_months")], axis="columns")
     return wide.reset_index()
-
-
-def cohort_heat(frame: pd.DataFrame) -> str:
-    """The won shares by cohort and age as a shaded table."""
-    table = cohort_table(frame)
-    if len(_keys(frame)) > 1:
-        names = [table[key].map(formats.text) for key in _keys(frame)]
-        table["cohort"] = [", ".join(parts) for parts in zip(*names, strict=True)]
-    ages = [name for name in table.columns if name.startswith(_AGES)]
-    notes = [*frame.attrs.get("notes", []), _mature_note()]
-    return heat_html(
-        table, caption=_cohort_message(frame), label="cohort", columns=ages, low=0.0, notes=notes
-    )
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:

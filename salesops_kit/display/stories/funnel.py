@@ -12,6 +12,7 @@ from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_pl
 from salesops_kit.language import _, ngettext
 
 LEAST_SHARE = 0.01
+_LOST = ("revenue_lost", "revenue_lost_low", "revenue_lost_high")
 
 
 def _currency(frame: pd.DataFrame) -> str:
@@ -151,7 +152,8 @@ def stage_conversion(frame: pd.DataFrame) -> Exhibit:
     """The share of deals that moves on from each stage against the company, from ``funnel.bottlenecks``."""
     in_order = _travelled(frame, "entrants").sort_values(["pipeline", "stage_position"], kind="stable")
     drawn = in_order.rename(columns={"moved_on_rate": "rate"})
-    is_compared = drawn["p_value"].notna().any()
+    # The company is not compared with itself.
+    is_compared = bool((drawn["p_value"].notna() & (drawn["difference"] != 0)).any())
     if not is_compared:
         drawn = drawn.assign(reference_rate=float("nan"))
     columns = (
@@ -217,17 +219,22 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
 
 def bottlenecks(frame: pd.DataFrame) -> Exhibit:
     """Stages by the revenue that a better conversion would keep, from ``funnel.bottlenecks``."""
-    columns = ("stage", "entrants", "moved_on_rate", "best_rate", "revenue_lost")
+    columns = ("stage", "entrants", "moved_on_rate", "best_rate", *_LOST)
     lost = frame["revenue_lost"].iloc[0] if len(frame) else float("nan")
     if formats.is_missing(lost) or lost <= 0:
         return Exhibit(_("No stage stays behind the best rate that the company's teams show."), is_text=True)
     first = frame.iloc[0]
     message = _(
-        "{stage} costs most: about {amount} of revenue in four quarters, if its deals moved on at the best "
-        "rate that a team of the company shows ({best})."
+        "{stage} costs most: about {amount} of revenue in four quarters ({range}), if its deals moved on at "
+        "the best rate that a team of the company shows ({best})."
     ).format(
         stage=formats.text(first["stage"]),
         amount=formats.money(lost, _currency(frame)),
+        range=formats.interval(
+            first["revenue_lost_low"],
+            first["revenue_lost_high"],
+            lambda amount: formats.money(amount, _currency(frame)),
+        ),
         best=formats.percent(first["best_rate"]),
     )
     return Exhibit(message, columns=columns)

@@ -1,0 +1,91 @@
+"""The first numbers of a data-quality report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import ibis.expr.types as ir
+import pandas as pd
+
+from salesops_kit.analysis.quality._findings import find
+from salesops_kit.analysis.quality._fix_list import LISTED, to_fix
+from salesops_kit.analysis.quality._scores import with_problems
+from salesops_kit.analysis.quality._sources import sources
+from salesops_kit.data.engine import collect
+from salesops_kit.language import _
+from salesops_kit.periods import Period
+from salesops_kit.policy.model import Policy
+from salesops_kit.registry import table
+from salesops_kit.settings import Settings
+
+COLUMNS = [
+    "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
+]  # fmt: skip
+
+
+@table()
+def headlines(
+    opportunity_states: ir.Table,
+    opportunities: ir.Table | None = None,
+    stages: ir.Table | None = None,
+    exclusions: ir.Table | None = None,
+    accounts: ir.Table | None = None,
+    leads: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    policy: Policy,
+    reference: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The first numbers of a data-quality report.
+
+    Four rows: ``quality_score`` (as ``scores`` counts it, of all deals at hand; missing without a deal),
+    ``problems`` (errors and warnings, each record and field once per check), ``deals_with_problem`` (deals
+    open at the end of ``as_of``, or closed in the period, that an error or warning touches) and
+    ``amount_with_problem`` (base currency, of those open or booked in the period). Columns as in every
+    table of headlines: ``id``, ``label``, ``value``, ``unit``, ``kind``, ``n`` the deals judged, ``low``,
+    ``high``, ``definition``, ``target``, ``prior`` and ``reason``; nothing here is estimated.
+    """
+    data = sources(
+        opportunity_states, opportunities, as_of=as_of, period=period, settings=settings, policy=policy,
+        stages=stages, exclusions=exclusions, accounts=accounts, leads=leads, reps=reps, reference=reference,
+    )  # fmt: skip
+    found = find(data)
+    judged = data.deals.filter(data.deals.is_judged)
+    n = int(collect(judged.aggregate(n=judged.count()))["n"].iloc[0])
+    wrong = with_problems(found)
+    wrong = wrong[wrong["is_judged"]]
+    nan = float("nan")
+    # Checks of outliers compare with the deals at hand: figures of teams need not add up to the company's.
+    rows = [
+        (
+            "quality_score", _("Quality score"), 100 * (1 - len(wrong) / n) if n else nan, "points", "other",
+            _("Of 100 deals that are open, or closed in the period, those that no error or warning touches."),
+        ),
+        (
+            "problems", _("Problems to mend"), float(len(to_fix(found, LISTED["warning"]))), "", "other",
+            _("Errors and warnings of the checks, each record and field once per check."),
+        ),
+        (
+            "deals_with_problem", _("Deals with a problem"), float(len(wrong)), "deals", "other",
+            _("Deals that are open, or closed in the period, which an error or warning touches."),
+        ),
+        (
+            "amount_with_problem", _("Money exposed"), float(wrong["amount"].sum()), "money", "other",
+            _("The amount of the deals with a problem that are open or booked in the period."),
+        ),
+    ]  # fmt: skip
+    frame = pd.DataFrame(
+        [
+            (identifier, label, value, unit, kind, n, nan, nan, definition, nan, nan,
+             _("No deal to measure it by.") if pd.isna(value) else "")
+            for identifier, label, value, unit, kind, definition in rows
+        ],
+        columns=COLUMNS,
+    )  # fmt: skip
+    frame.attrs["prior_label"] = ""
+    return frame
