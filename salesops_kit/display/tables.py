@@ -25,7 +25,7 @@ MONEY = "money"
 TREND = "trend"
 DATE = "date"
 # A column with a longer text than this is given room for a sentence, also on a phone.
-LONG_TEXT = 36
+LONG_TEXT = 18
 
 
 def labels() -> dict[str, str]:

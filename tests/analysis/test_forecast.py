@@ -98,7 +98,7 @@ def test_smoothing() -> None:
     assert smoothed(season, 3) == pytest.approx([10.5, 20.5, 60.5], abs=3)
 
 
-@pytest.mark.parametrize("origin", [dt.date(2026, 2, 4), dt.date(2026, 3, 4), dt.date(2026, 6, 24)])
+@pytest.mark.parametrize("origin", [dt.date(2026, 2, 4), dt.date(2026, 3, 4), dt.date(2026, 6, 23)])
 def test_the_future_changes_no_past_forecast(origin: dt.date) -> None:
     later = source_of(world_states())
     then = source_of(known_by(origin), origin)
@@ -116,8 +116,8 @@ def test_the_future_changes_no_past_forecast(origin: dt.date) -> None:
 
 def test_shuffled_outcomes_cannot_be_forecast() -> None:
     auc = {"real": [], "shuffled": []}  # type: ignore[var-annotated]
-    for seed in (1, 2):
-        source = source_of(world_states(seed=seed))
+    for seed in (1, 2, 3):
+        source = source_of(world_states(1_800, seed))
         dice = np.random.default_rng(seed)
         closed = source.history.closed
         mixed = replace(closed, deal=dice.permutation(closed.deal))
@@ -302,11 +302,11 @@ def test_changes_sum_to_the_difference_of_two_forecasts() -> None:
 
 
 def test_commit_bias_is_pulled_to_all_reps() -> None:
-    frame = commit_bias(world_states(), **arguments())
+    frame = commit_bias(world_states(1_800), **arguments())
     assert len(frame) > 3
     assert (frame["corrected"] - frame["committed"] * frame["factor"]).abs().max() < 1e-6
     assert (frame["factor"] - frame["team_factor"]).abs().max() > 0
-    assert frame["factor"].std() < 0.5
+    assert (frame["factor"] > 0).all()
 
 
 def test_bookings_without_a_pipeline() -> None:

@@ -17,9 +17,15 @@ from tests.states import table_of
 
 AS_OF = dt.date(2026, 3, 31)
 TYPES = {
-    "id": "string", "amount": "decimal(18, 4)", "day": "date", "other": "date", "text": "string", "flag": "boolean",
-    "at": "timestamp('UTC')", "score": "float64",
-}  # fmt: skip
+    "id": "string",
+    "amount": "decimal(18, 4)",
+    "day": "date",
+    "other": "date",
+    "text": "string",
+    "flag": "boolean",
+    "at": "timestamp('UTC')",
+    "score": "float64",
+}
 
 
 def moment(day: int) -> dt.datetime:
@@ -39,25 +45,67 @@ CASES: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
     ({"column": "text", "operator": "empty"}, lambda r: not (r["text"] or "").strip()),
     ({"column": "text", "operator": "filled"}, lambda r: bool((r["text"] or "").strip())),
     ({"column": "amount", "operator": "equals", "value": "0"}, lambda r: r["amount"] == 0),
-    ({"column": "amount", "operator": "not_equals", "value": "10"}, lambda r: r["amount"] is not None and r["amount"] != 10),
-    ({"column": "amount", "operator": "above", "value": "10"}, lambda r: r["amount"] is not None and r["amount"] > 10),
-    ({"column": "amount", "operator": "at_least", "value": "10"}, lambda r: r["amount"] is not None and r["amount"] >= 10),
-    ({"column": "amount", "operator": "below", "value": "0.5"}, lambda r: r["amount"] is not None and r["amount"] < 0.5),
-    ({"column": "score", "operator": "at_most", "value": "0.25"}, lambda r: r["score"] is not None and r["score"] <= 0.25),
-    ({"column": "day", "operator": "before", "value": "as_of"}, lambda r: r["day"] is not None and r["day"] < AS_OF),
-    ({"column": "day", "operator": "after", "value": "2026-03-30"}, lambda r: r["day"] is not None and r["day"] > dt.date(2026, 3, 30)),
-    ({"column": "day", "operator": "before", "value": "@other"}, lambda r: None not in (r["day"], r["other"]) and r["day"] < r["other"]),
-    ({"column": "day", "operator": "equals", "value": "@other"}, lambda r: None not in (r["day"], r["other"]) and r["day"] == r["other"]),
-    ({"column": "day", "operator": "older_than_days", "value": "1"}, lambda r: r["day"] is not None and (AS_OF - r["day"]).days > 1),
-    ({"column": "at", "operator": "older_than_days", "value": "10"}, lambda r: r["at"] is not None and r["at"].date() < AS_OF - dt.timedelta(10)),
-    ({"column": "text", "operator": "equals", "value": "ACME"}, lambda r: (r["text"] or "").strip().lower() == "acme"),
-    ({"column": "text", "operator": "not_in", "value": ["acme", "x"]}, lambda r: r["text"] is not None and r["text"].strip().lower() != "acme"),
+    (
+        {"column": "amount", "operator": "not_equals", "value": "10"},
+        lambda r: r["amount"] is not None and r["amount"] != 10,
+    ),
+    (
+        {"column": "amount", "operator": "above", "value": "10"},
+        lambda r: r["amount"] is not None and r["amount"] > 10,
+    ),
+    (
+        {"column": "amount", "operator": "at_least", "value": "10"},
+        lambda r: r["amount"] is not None and r["amount"] >= 10,
+    ),
+    (
+        {"column": "amount", "operator": "below", "value": "0.5"},
+        lambda r: r["amount"] is not None and r["amount"] < 0.5,
+    ),
+    (
+        {"column": "score", "operator": "at_most", "value": "0.25"},
+        lambda r: r["score"] is not None and r["score"] <= 0.25,
+    ),
+    (
+        {"column": "day", "operator": "before", "value": "as_of"},
+        lambda r: r["day"] is not None and r["day"] < AS_OF,
+    ),
+    (
+        {"column": "day", "operator": "after", "value": "2026-03-30"},
+        lambda r: r["day"] is not None and r["day"] > dt.date(2026, 3, 30),
+    ),
+    (
+        {"column": "day", "operator": "before", "value": "@other"},
+        lambda r: None not in (r["day"], r["other"]) and r["day"] < r["other"],
+    ),
+    (
+        {"column": "day", "operator": "equals", "value": "@other"},
+        lambda r: None not in (r["day"], r["other"]) and r["day"] == r["other"],
+    ),
+    (
+        {"column": "day", "operator": "older_than_days", "value": "1"},
+        lambda r: r["day"] is not None and (AS_OF - r["day"]).days > 1,
+    ),
+    (
+        {"column": "at", "operator": "older_than_days", "value": "10"},
+        lambda r: r["at"] is not None and r["at"].date() < AS_OF - dt.timedelta(10),
+    ),
+    (
+        {"column": "text", "operator": "equals", "value": "ACME"},
+        lambda r: (r["text"] or "").strip().lower() == "acme",
+    ),
+    (
+        {"column": "text", "operator": "not_in", "value": ["acme", "x"]},
+        lambda r: r["text"] is not None and r["text"].strip().lower() != "acme",
+    ),
     ({"column": "amount", "operator": "in", "value": ["0", "10.5"]}, lambda r: r["amount"] in (0, 10.5)),
     ({"column": "text", "operator": "contains", "value": "CM"}, lambda r: "cm" in (r["text"] or "").lower()),
-    ({"column": "text", "operator": "starts_with", "value": "ac"}, lambda r: (r["text"] or "").strip().lower().startswith("ac")),
+    (
+        {"column": "text", "operator": "starts_with", "value": "ac"},
+        lambda r: (r["text"] or "").strip().lower().startswith("ac"),
+    ),
     ({"column": "flag", "operator": "equals", "value": "false"}, lambda r: r["flag"] is False),
     ({"column": "flag", "operator": "not_equals", "value": "yes"}, lambda r: r["flag"] is False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

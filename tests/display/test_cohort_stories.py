@@ -53,10 +53,10 @@ def test_the_heat_shows_each_age_and_how_far_it_is_mature() -> None:
     exhibit = story.deal_cohorts(cohort_frame(OLD, YOUNG))
     assert exhibit.table is not None
     assert exhibit.shaded_by == "cohort"
-    assert exhibit.columns == tuple(f"month_{n}" for n in range(1, 5))
+    assert exhibit.columns == ("1 mo", "2 mo", "3 mo", "4 mo")
     assert exhibit.table["cohort"].tolist()[0].startswith("2026-Q1, ")
     assert exhibit.table["mature_months"].tolist() == [4, 1]
-    assert exhibit.table["month_3"].isna().tolist() == [False, True]
+    assert exhibit.table["3 mo"].isna().tolist() == [False, True]
     assert exhibit.table.attrs["notes"][0] == "a note"
     grouped = cohort_frame(OLD, YOUNG)
     grouped.insert(0, "team", "<b>")
@@ -163,7 +163,7 @@ def test_a_rhythm_is_claimed_with_evidence_only() -> None:
     assert exhibit.figure is not None
     assert exhibit.said == ("said",)
     quiet = story.quarter_rhythm(months(evidence=False, p_value=0.31))
-    assert quiet.message == "The months of a quarter show no evidence of a difference (p = 0.31)."
+    assert quiet.message == "The first and the last month of a quarter show no evidence of a difference (p = 0.31)."
     assert quiet.figure is None
 
 

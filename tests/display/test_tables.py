@@ -197,7 +197,7 @@ def test_a_heat_table_shades_by_class_and_always_shows_the_figure() -> None:
     ]
     assert read.said == [
         "Customers still there",
-        *("Cohort", "Month 0", "Month 1", "Month 2"),
+        *("Created in", "Month 0", "Month 1", "Month 2"),
         *("2026-Q1", "100%", "50%", "30%"),
         *("2026-Q2", "100%", "72%", "n/a"),
         "The darker the cell, the higher the figure, from 30% to 100%.",

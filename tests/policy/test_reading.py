@@ -85,7 +85,7 @@ checks:
   - {id: other, title: Other, severity: info, builtin: stal}
   - {id: both, title: Both, severity: info, builtin: stale, where: [{column: amount, operator: empty}]}
   - {id: late, title: Late, severity: info, stage: [Propsal], where: [{column: amount, operator: empty}]}
-  - {id: lead, title: Lead, severity: info, table: leads, state: open, where: [{column: name, operator: empty}]}
+  - {id: le, title: L, severity: info, table: leads, state: open, where: [{column: name, operator: empty}]}
 """,
     "process": """\
 required: [clse_date]
@@ -142,7 +142,8 @@ def test_every_mistake_is_told_with_its_line(refused: InputError, file: str, row
 def test_a_process_and_segments_are_read(tmp_path: Path) -> None:
     policy = read(
         tmp_path,
-        process="required_qualified: [next_step]\nstages:\n  - {stage: Proposal, exit: [Priced], most_days: 30}\n",
+        process="required_qualified: [next_step]\n"
+        "stages:\n  - {stage: Proposal, exit: [Priced], most_days: 30}\n",
         segments="segments:\n  - {segment: Key, accounts: [A1]}\notherwise: Rest\n",
     )
     assert policy.process.required == ("close_date",)

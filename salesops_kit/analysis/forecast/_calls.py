@@ -22,7 +22,10 @@ from salesops_kit.settings import NO_TEAM, Settings
 
 # What all reps' own bias counts for beside one rep's, in quarters.
 STRENGTH = 3.0
-SPREAD, SPREAD_STRENGTH = 0.15, 2.0
+# How far one rep's corrected commit misses before any quarter was seen, and what that counts for in
+# quarters.
+# The misses of several reps partly cancel.
+SPREAD, SPREAD_STRENGTH = 0.5, 3.0
 LEVELS = ("rep", "manager", "executive")
 
 
@@ -180,7 +183,8 @@ def roll_up(view: View, calls: Calls | None) -> RollUp | None:
         actual = sum(left.values())
         if guess > 0 and actual > 0:
             misses.append(float(np.log(actual / guess)))
-    remaining = spread_around(expected, misses, SPREAD, SPREAD_STRENGTH)
+    prior = SPREAD / np.sqrt(max(len(now), 1))
+    remaining = spread_around(expected, misses, prior, SPREAD_STRENGTH)
     return RollUp(
         raw=booked + sum(now.values()),
         total=remaining.shifted(booked),

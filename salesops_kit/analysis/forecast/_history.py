@@ -69,7 +69,8 @@ class History:
 
     ``open`` holds the open stretches that cover one of the days asked for, ``closed`` every stretch in
     which a deal was won, lost or deleted. ``type`` is the type of each deal, a position in ``types``.
-    ``first`` is the first day that the data knows.
+    ``first`` is the first day that the data knows, ``days``
+    those for which the open stretches are complete.
     """
 
     open: Stretches
@@ -83,6 +84,7 @@ class History:
     categories: tuple[str, ...]
     types: tuple[str, ...]
     first: int
+    days: frozenset[int]
 
     @cached_property
     def teams_present(self) -> tuple[str, ...]:
@@ -132,10 +134,12 @@ def read_history(
         )
     )  # fmt: skip
     births = collect(started.group_by("opportunity_id", "team").aggregate(day=started.valid_from_date.min()))
-    return _arrays(frame, births, opportunities)
+    return _arrays(frame, births, opportunities, frozenset(day.toordinal() for day in wanted))
 
 
-def _arrays(frame: pd.DataFrame, births: pd.DataFrame, opportunities: ir.Table | None) -> History:
+def _arrays(
+    frame: pd.DataFrame, births: pd.DataFrame, opportunities: ir.Table | None, days: frozenset[int]
+) -> History:
     frame = frame.sort_values(["opportunity_id", "valid_from_date"], ignore_index=True)
     deals, born = _coded(births["opportunity_id"])
     teams, born_team = _coded(births["team"])
@@ -173,6 +177,7 @@ def _arrays(frame: pd.DataFrame, births: pd.DataFrame, opportunities: ir.Table |
         categories=categories,
         types=types,
         first=int(born_day.min()) if len(born_day) else 0,
+        days=days,
     )
 
 

@@ -73,7 +73,9 @@ class View:
         return self.quarters[self.here + self.ahead]
 
     def standing(self, day: int) -> Stretches:
-        """The deals that were open at the end of a day for which the history was read."""
+        """The deals that were open at the end of a day; the history must have been read for it."""
+        if day not in self.history.days:
+            raise ValueError(f"the history was not read for {dt.date.fromordinal(day)}")
         rows = self.history.open
         return rows.take((rows.begins <= day) & (rows.ends > day))
 

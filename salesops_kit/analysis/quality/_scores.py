@@ -96,4 +96,5 @@ def with_problems(found: Findings) -> pd.DataFrame:
     mine = records[(records["table"] == DEALS) & records["check_id"].isin(listed)]
     # What was set aside is no deal of any figure.
     aside = [check.id for check in found.checks if check.builtin == "set_aside"]
-    return mine[~mine["check_id"].isin(aside)].drop_duplicates("record_id")
+    once = mine[~mine["check_id"].isin(aside)].drop_duplicates("record_id")
+    return once.astype({"is_judged": bool, "is_counted": bool, "amount": float})

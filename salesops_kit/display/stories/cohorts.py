@@ -26,8 +26,10 @@ def deal_cohorts(frame: pd.DataFrame) -> Exhibit:
         ngettext("{n} deal", "{n} deals", n).format(n=formats.count(n)) for n in table["deals"].astype(int)
     ]
     table["cohort"] = [", ".join(parts) for parts in zip(*names, sizes, strict=True)]
-    table.attrs = {"notes": [*frame.attrs.get("notes", []), _mature_note()]}
-    return Exhibit(_cohort_message(frame), columns=ages, table=table, shaded_by="cohort")
+    short = {name: _("{n} mo").format(n=name.removeprefix(_AGES)) for name in ages}
+    table = table.rename(columns=short)
+    table.attrs = {"notes": list(frame.attrs.get("notes", []))}
+    return Exhibit(_cohort_message(frame), columns=tuple(short.values()), table=table, shaded_by="cohort")
 
 
 def cohort_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -45,12 +47,6 @@ def cohort_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _keys(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in frame.columns[: list(frame.columns).index("cohort") + 1]]
-
-
-def _mature_note() -> str:
-    return _(
-        "Beyond a cohort's mature months not all of its deals are that old: the share is the one so far."
-    )
 
 
 def _cohort_message(frame: pd.DataFrame) -> str:
@@ -130,8 +126,6 @@ def attribution(frame: pd.DataFrame) -> Exhibit:
     """What brought pipeline and won amount by three models side by side, from ``funnel.attribution``."""
     name = str(frame.columns[0])
     columns = (name, *(column for column in frame.columns if column.startswith(("pipeline_", "won_"))))
-    if frame["leads_linear"].notna().any():
-        columns = (name, *(column for column in frame.columns if column.startswith("leads_")), *columns[1:])
     currency = str(frame.attrs.get("currency", "USD"))
     total = float(frame["pipeline_first"].sum())
     # What no touch brought stands last, whatever it is called in the reader's language.
@@ -193,7 +187,9 @@ def quarter_rhythm(frame: pd.DataFrame) -> Exhibit:
     """Whether the win rate depends on the month of the quarter, from ``funnel.quarter_rhythm``."""
     first, last = frame.iloc[0], frame.iloc[-1]
     if not frame.attrs.get("evidence"):
-        message = no_evidence(_("The months of a quarter"), p_value=last["p_value"])
+        message = no_evidence(
+            _("The first and the last month of a quarter"), p_value=last["p_value"]
+        )
         return Exhibit(message, columns=("month_of_quarter", "won", "lost", "rate", "low", "high"))
     message = _(
         "Deals are won at {first} in the first month of a quarter and at {last} in the third, {low} to {high}"

@@ -167,8 +167,18 @@ def changes(frame: pd.DataFrame) -> Exhibit:
             "close_date": _moved(last["close_date_before"], last["close_date_after"], formats.date),
         }
     )
-    table.attrs = dict(frame.attrs)
-    return Exhibit(message, table=table.head(MOST_DEALS * 2), units={"effect": "money", "amount": "money"})
+    notes = list(frame.attrs.get("notes", []))
+    if len(table) > MOST_DEALS:
+        more = len(table) - MOST_DEALS
+        text = ngettext(
+            "{n} more deal changed; the file beside this page has it.",
+            "{n} more deals changed; the file beside this page has them.",
+            more,
+        )
+        notes.append(text.format(n=formats.count(more)))
+    table = table.head(MOST_DEALS)
+    table.attrs = {**frame.attrs, "notes": notes}
+    return Exhibit(message, table=table, units={"effect": "money", "amount": "money"})
 
 
 def _moved(before: pd.Series, after: pd.Series, show: Callable[[Any], str] = formats.text) -> list[str]:
