@@ -54,7 +54,7 @@ def write_table(frame: pd.DataFrame, format_: Format) -> None:
         ]
         print(json.dumps(records, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        from salesops_kit.display.formats import visible
+        from salesops_kit.formats import visible
 
         # Text from a CRM may hold escape codes, which a terminal would obey.
         shown = frame.map(lambda value: visible(value) if isinstance(value, str) else value)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import publish_display_data
 
+from salesops_kit import formats
 from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice
 from salesops_kit.data import engine, scope
 from salesops_kit.data.cleaning import EXCLUSIONS
@@ -19,7 +20,7 @@ from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.data.slices import open_slice
 from salesops_kit.declarations import NOTED
 from salesops_kit.display import figure as figures
-from salesops_kit.display import formats, notices, tables
+from salesops_kit.display import notices, tables
 from salesops_kit.display.heat import heat_html
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.errors import InputError, NotAvailableError, Problem

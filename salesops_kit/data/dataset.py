@@ -66,7 +66,9 @@ class Rows:
             return table
         contract = TABLES.get(name)
         money = [c.name for c in contract.columns.values() if c.type == "money"] if contract else ["amount"]
-        return in_base_currency(table, rates_of_year(self._rates, fiscal_year), tuple(money))
+        converted = in_base_currency(table, rates_of_year(self._rates, fiscal_year), tuple(money))
+        # Most queries join the deals; what few queries read is written into them faster.
+        return engine.shared(converted) if name == "opportunities" else converted
 
     @cached_property
     def _converted(self) -> dict[tuple[str, int], ibis.Table]:

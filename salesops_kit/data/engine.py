@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 import pandas as pd
 import pyarrow as pa
 
@@ -16,6 +18,7 @@ MEMORY_LIMIT = "2600MB"
 # As many results of one process are kept: several tables of a report ask the same of the same rows.
 RESULTS_KEPT = 64
 _numbers = itertools.count(1)
+_embedded: weakref.WeakSet[ibis.BaseBackend] = weakref.WeakSet()
 
 
 def connect(scratch: Path, zone: str = "UTC") -> duckdb.DuckDBPyConnection:
@@ -34,6 +37,7 @@ def backend(scratch: Path) -> ibis.BaseBackend:
     ibis.options.sql.fuse_selects = False
     _configure(made.con, scratch)
     made.con.execute("SET TimeZone = 'UTC'")
+    _embedded.add(made)
     return made
 
 
@@ -96,6 +100,20 @@ class ParquetTables(Mapping[str, ibis.Table]):
         return len(self._paths)
 
 
+def shared(expression: ibis.Table) -> ibis.Table:
+    """The expression as a view of the embedded database, so that queries which build on it are shorter:
+    to write a query takes longer than to answer it. Over tables elsewhere, the expression itself."""
+    tables = expression.op().find(ops.PhysicalTable)
+    is_embedded = all(isinstance(table, ops.DatabaseTable) and table.source in _embedded for table in tables)
+    return _view(expression.op()) if tables and is_embedded else expression
+
+
+@functools.lru_cache(maxsize=RESULTS_KEPT)
+def _view(operation: ops.Relation) -> ibis.Table:
+    expression = operation.to_expr()
+    return expression.get_backend().create_view(f"shared_{next(_numbers)}", expression)
+
+
 def collect(expression: ibis.Table) -> pd.DataFrame:
     """A small result of an expression as a pandas frame: decimals as Decimal, dates as date objects.
 
@@ -107,6 +125,6 @@ def collect(expression: ibis.Table) -> pd.DataFrame:
 
 
 @functools.lru_cache(maxsize=RESULTS_KEPT)
-def _computed(operation: ibis.expr.operations.Relation) -> pa.Table:
+def _computed(operation: ops.Relation) -> pa.Table:
     # Expressions are compared by identity, their operations by what they say.
     return operation.to_expr().to_pyarrow()

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.narrative import compared, of_plan
 from salesops_kit.display.svg import figure_svg
 from salesops_kit.display.tables import MONEY, frame_html

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from salesops_kit.display import charts, formats
+from salesops_kit import formats
+from salesops_kit.display import charts
 from salesops_kit.display.charts import _notation
 from salesops_kit.display.figure import figure_html, headlines_html, quality_html
 from salesops_kit.display.heat import heat_html

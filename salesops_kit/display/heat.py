@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_kit.display import formats, tables
+from salesops_kit import formats
+from salesops_kit.display import tables
 from salesops_kit.language import _
 
 SHADES = 7

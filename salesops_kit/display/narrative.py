@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.language import _
 
 # A smaller change than half a percent would be shown as none.

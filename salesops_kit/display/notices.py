@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.language import _, ngettext
 from salesops_kit.settings import COMPANY
 

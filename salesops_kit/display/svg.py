@@ -20,8 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from salesops_kit.display.formats import visible
 from salesops_kit.display.palette import VARIABLES
+from salesops_kit.formats import visible
 
 FONT_FAMILY = (
     "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.language import _, ngettext
 from salesops_kit.sparkline import sparkline_svg
 

@@ -6,22 +6,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
-from babel import Locale, UnknownLocaleError
-from babel.numbers import format_compact_currency, format_currency, format_decimal, format_percent
-
-from salesops_kit.language import _, ngettext
+from salesops_kit import formats
+from salesops_kit.language import _, use_locale
 from salesops_kit.sparkline import Sparkline, sparkline
 
-MINUS = "\N{MINUS SIGN}"
 LONGEST_TREND = 8
+# A smaller change would be shown as none.
+HALF_POINT = 0.005
 _QUARTER = re.compile(r"(\d{4})-Q([1-4])")
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_UNGROUPED = re.compile(r"\d{5,}")
-_COUNTED = frozenset({"count", "deals", "rows", "reps", "customers", "leads", "n"})
 
 
 @dataclass(frozen=True)
@@ -75,14 +69,15 @@ def headline(
     prior = record.get("prior")
     if prior is None and before is not None:
         prior = past[before].get("value")
-    return Headline(
-        name=name,
-        value=format_value(record, locale),
-        definition=str(record.get("definition") or ""),
-        reason="" if _is_number(record.get("value")) else str(record.get("reason") or ""),
-        change=_change(record, prior, quarter, locale),
-        trend=_trend(name, scope_name, {**past, quarter: record}, locale),
-    )
+    with use_locale(locale):
+        return Headline(
+            name=name,
+            value=_shown(record),
+            definition=str(record.get("definition") or ""),
+            reason="" if _is_number(record.get("value")) else str(record.get("reason") or ""),
+            change=_change(record, prior, quarter),
+            trend=_trend(name, scope_name, {**past, quarter: record}),
+        )
 
 
 def format_value(record: Mapping[str, Any], locale: str) -> str:
@@ -91,96 +86,44 @@ def format_value(record: Mapping[str, Any], locale: str) -> str:
     >>> format_value({"value": 4833219, "unit": "USD"}, "en"), format_value({"value": None}, "en")
     ('$4.83M', 'n/a')
     """
+    with use_locale(locale):
+        return _shown(record)
+
+
+def _shown(record: Mapping[str, Any]) -> str:
     value = record.get("value")
-    if not _is_number(value):
-        return _("n/a")
     unit = "rate" if record.get("kind") == "rate" else str(record.get("unit") or "")
-    return _signed(Decimal(repr(value)), unit, _parsed(locale))
+    return formats.value(value if _is_number(value) else None, unit)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _signed(value: Decimal, unit: str, locale: Locale) -> str:
-    shown = _rate(value, locale) if unit == "rate" else _amount(abs(value), unit, locale)
-    return MINUS + shown if value < 0 and not _is_zero(shown) else shown
-
-
-def _is_zero(shown: str) -> bool:
-    return not any(character.isdecimal() and int(character) for character in shown)
-
-
-def _amount(size: Decimal, unit: str, locale: Locale) -> str:
-    if _CURRENCY.fullmatch(unit):
-        return _money(size, unit, locale)
-    if unit in ("day", "days"):
-        tenth = size.quantize(Decimal("0.1"))
-        whole = size >= 10 or tenth == tenth.to_integral_value()
-        shown = _plain(size, 0 if whole else 1, locale)
-        return ngettext("{n} day", "{n} days", 1 if shown == "1" else 2).format(n=shown)
-    if unit in ("ratio", "x", "times"):
-        return _("{number}x").format(number=_plain(size, 1, locale))
-    return _plain(size, 0 if unit in _COUNTED or size == size.to_integral_value() else 2, locale)
-
-
-def _rate(value: Decimal, locale: Locale) -> str:
-    """A rate without its minus; what is not quite all or nothing is not rounded to it."""
-    rounded = value.quantize(Decimal("0.01"))
-    bound = ""
-    if rounded == 1 and value < 1:
-        bound, rounded = ">", Decimal("0.99")
-    elif rounded == 0 and value > 0:
-        bound, rounded = "<", Decimal("0.01")
-    return bound + str(format_percent(abs(rounded), locale=locale))
-
-
-def _money(size: Decimal, currency: str, locale: Locale) -> str:
-    if size:
-        step = Decimal(1).scaleb(max(size.adjusted() - 2, 0))
-        size = (size / step).to_integral_value() * step
-    shown = str(
-        format_compact_currency(size, currency, locale=locale, fraction_digits=2 if size >= 1000 else 0)
-    )
-    if not _UNGROUPED.search(shown):
-        return shown
-    pattern = locale.currency_formats["standard"].pattern.split(";")[0].replace("0.00", "0")
-    return str(format_currency(size, currency, format=pattern, locale=locale, currency_digits=False))
-
-
-def _plain(size: Decimal, digits: int, locale: Locale) -> str:
-    pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return str(format_decimal(size, format=pattern, locale=locale))
-
-
-def _change(record: Mapping[str, Any], prior: Any, quarter: str, locale: str) -> str:
+def _change(record: Mapping[str, Any], prior: Any, quarter: str) -> str:
     number, value = quarter_number(quarter), record.get("value")
     if number is None or not _is_number(value) or not _is_number(prior):
         return ""
     before = f"{(number - 1) // 4}-Q{(number - 1) % 4 + 1}"
-    now, then = Decimal(repr(value)), Decimal(repr(prior))
-    size, known = abs(now - then), _parsed(locale)
+    size = abs(value - prior)
     unit = str(record.get("unit") or "")
     if record.get("kind") == "rate" or unit == "rate":
-        points = (size * 100).quantize(Decimal(1))
-        shown = ngettext("{n} point", "{n} points", 1 if points == 1 else 2).format(
-            n=_plain(points, 0, known)
-        )
-        is_same = points == 0
-    elif record.get("kind") == "additive" and then > 0:
-        is_same = size / then < Decimal("0.005")
-        shown = str(format_percent(size / then, format="#,##0%", locale=known))
+        shown = formats.points(size)
+        is_same = size < HALF_POINT
+    elif record.get("kind") == "additive" and prior > 0:
+        shown = formats.percent(size / prior)
+        is_same = size / prior < HALF_POINT
     else:
-        shown = _amount(size, unit, known)
-        is_same = _is_zero(shown)
+        shown = _shown({**record, "value": size})
+        is_same = not any(character.isdecimal() and int(character) for character in shown)
     if is_same:
         return _("as in {quarter}").format(quarter=before)
-    if now > then:
+    if value > prior:
         return _("up {change} from {quarter}").format(change=shown, quarter=before)
     return _("down {change} from {quarter}").format(change=shown, quarter=before)
 
 
-def _trend(name: str, scope_name: str, records: Mapping[str, Mapping[str, Any]], locale: str) -> Trend | None:
+def _trend(name: str, scope_name: str, records: Mapping[str, Mapping[str, Any]]) -> Trend | None:
     known = sorted(
         (number, quarter, record)
         for quarter, record in records.items()
@@ -192,14 +135,6 @@ def _trend(name: str, scope_name: str, records: Mapping[str, Mapping[str, Any]],
     )
     if line is None:
         return None
-    steps = ", ".join(f"{quarter} {format_value(record, locale)}" for _number, quarter, record in known)
+    steps = ", ".join(f"{quarter} {_shown(record)}" for _number, quarter, record in known)
     text = _("{name}, {scope}, quarter by quarter: {steps}")
     return Trend(line, text.format(name=name, scope=scope_name, steps=steps))
-
-
-@lru_cache(maxsize=32)
-def _parsed(locale: str) -> Locale:
-    try:
-        return Locale.parse(locale.replace("-", "_"))
-    except (UnknownLocaleError, ValueError):
-        return Locale.parse("en")

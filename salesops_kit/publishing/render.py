@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salesops_kit import formats
 from salesops_kit.language import _, use_locale
 from salesops_kit.publishing.manifest import Manifest
 from salesops_kit.publishing.markdown import Markdown, contents
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import nbformat
 
 PAGE = Path(__file__).parent / "page"
+_ISO_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
 
 def page_digest(folder: Path = PAGE) -> str:
@@ -68,8 +71,13 @@ def _exporter() -> Any:
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        filters={"translate": _},
+        filters={"translate": _, "dates": _readable_dates},
     )
+
+
+def _readable_dates(text: str) -> str:
+    """A text with its ISO dates as the reader's language writes them."""
+    return _ISO_DATE.sub(lambda found: formats.date(found[0]), text)
 
 
 def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,12 @@ def deals() -> dict[str, list[Change]]:
 
 
 def world() -> dict[str, Any]:
-    """Every table that the checks read."""
+    """Every table that the checks read, the same ones at each call."""
+    return dict(_world())
+
+
+@functools.cache
+def _world() -> dict[str, Any]:
     made = deals()
     states = states_table(deal(name, changes) for name, changes in made.items())
     reasons = {"with-reason": "price", "negative": "price"}

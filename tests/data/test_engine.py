@@ -60,3 +60,22 @@ def test_a_file_is_opened_when_its_table_is_asked_for(tmp_path: Path) -> None:
 def test_a_table_in_memory_may_be_collected_too() -> None:
     table = ibis.memtable(pd.DataFrame({"value": [1, 2]}))
     assert engine.collect(table.aggregate(n=table.value.sum()))["n"].tolist() == [3]
+
+
+def test_a_shared_expression_is_a_view_of_its_own_database_with_the_same_rows(tmp_path: Path) -> None:
+    table = engine.ParquetTables(engine.backend(tmp_path), {"a": write(tmp_path / "a.parquet", [1, 2, 3])})[
+        "a"
+    ]
+    doubled = table.mutate(twice=table.value * 2)
+    view = engine.shared(doubled)
+    assert len(ibis.to_sql(view)) < len(ibis.to_sql(doubled))
+    assert view.schema() == doubled.schema()
+    assert engine.collect(view.filter(view.twice > 2))["twice"].tolist() == [4, 6]
+    assert engine.shared(table.mutate(twice=table.value * 2)) is view
+
+
+def test_an_expression_over_other_tables_is_shared_as_it_is(tmp_path: Path) -> None:
+    elsewhere = ibis.memtable(pd.DataFrame({"value": [1]}))
+    table = engine.ParquetTables(engine.backend(tmp_path), {"a": write(tmp_path / "a.parquet", [1])})["a"]
+    for expression in (elsewhere, table.semi_join(elsewhere, "value")):
+        assert engine.shared(expression) is expression

@@ -163,7 +163,8 @@ def test_a_rhythm_is_claimed_with_evidence_only() -> None:
     assert exhibit.figure is not None
     assert exhibit.said == ("said",)
     quiet = story.quarter_rhythm(months(evidence=False, p_value=0.31))
-    assert quiet.message == "The first and the last month of a quarter show no evidence of a difference (p = 0.31)."
+    who = "The first and the last month of a quarter"
+    assert quiet.message == f"{who} show no evidence of a difference (p = 0.31)."
     assert quiet.figure is None
 
 

@@ -149,8 +149,8 @@ def test_bottlenecks_name_the_dearest_stage() -> None:
     first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0)
     exhibit = funnel.bottlenecks(stages(first, stage("Qualify", 1)))
     assert exhibit.message == (
-        "Close costs most: about €1.25M of revenue in four quarters (€0 to €2M), if its deals moved on at the "
-        "best rate that a team of the company shows (75%)."
+        "Close costs most: about €1.25M of revenue in four quarters (€0 to €2M), if its deals moved on at "
+        "the best rate that a team of the company shows (75%)."
     )
     assert exhibit.figure is None
     assert not exhibit.is_text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.language import use_locale
 from salesops_kit.publishing.headlines import format_value, headline, quarter_number
 from salesops_kit.sparkline import HEIGHT, WIDTH

@@ -51,7 +51,8 @@ def scenario(
     commas, taken as closed at their amount in the quarter. ``win_rate_factor`` multiplies every chance and
     the number of create-and-close wins. ``delay_days`` (-365 to 365) lets every open deal close so many days
     later, and create-and-close lose that part of the days left. ``hires`` new reps add
-    ``hire_productivity`` of a rep's create-and-close each, a rep being anyone with a deal open now. ``ahead`` 1 is the next quarter.
+    ``hire_productivity`` of a rep's create-and-close each, a rep being anyone with a deal open now.
+    ``ahead`` 1 is the next quarter.
 
     Raises :class:`InputError` with every id that is no open deal, and every option out of range.
     """

@@ -13,17 +13,16 @@ from salesops_kit.analysis.forecast._history import Floats, Ints
 from salesops_kit.analysis.forecast._view import View
 from salesops_kit.periods import Period
 
-# Months that a season, and that a trend, must be seen for.
-SEASONAL_MONTHS, TREND_MONTHS = 25, 10
-FEWEST_MONTHS = 4
+# Months that must be known for a season of the year, for one of the quarter, and for any fit.
+YEAR_MONTHS, QUARTER_MONTHS, FEWEST_MONTHS = 28, 16, 12
 
 
 def smoothed(months: Floats, ahead: int) -> Floats:
     """The next ``ahead`` months by exponential smoothing, at least 0 each.
 
-    Of a level alone, with a damped trend and, after two years, with a quarterly season (period 3) or that of
-    the year (period 12), additive errors, the one with the least AICc. Fewer than four months, or months
-    that are all alike, give their mean.
+    Of a level alone and, once they have been seen often enough, with a season of the quarter (period 3) or
+    of the year (period 12), additive errors, the one with the least AICc. Fewer than twelve months, or
+    months that are all alike, give their mean.
     """
     return np.array(_smoothed(tuple(float(value) for value in months), ahead))
 
@@ -35,9 +34,9 @@ def _smoothed(months: tuple[float, ...], ahead: int) -> tuple[float, ...]:
     if len(values) < FEWEST_MONTHS or np.ptp(values) == 0 or not scale > 0:
         return (float(values.mean()) if len(values) else 0.0,) * ahead
     options: list[dict[str, object]] = [{}]
-    if len(values) >= TREND_MONTHS:
+    if len(values) >= QUARTER_MONTHS:
         options += [{"seasonal": "add", "seasonal_periods": 3}]
-    if len(values) >= SEASONAL_MONTHS:
+    if len(values) >= YEAR_MONTHS:
         options += [{"seasonal": "add", "seasonal_periods": 12}]
     best, score = None, np.inf
     for option in options:

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.data.engine import collect
+from salesops_kit.data.engine import collect, shared
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
 from salesops_kit.estimators.outcomes import (
@@ -188,7 +188,7 @@ def _figures(
     columns = [*(["loss_reason"] if reasons else []), *(["created_date"] if has_created else [])]
     seen = [at_end_of(states, view.day) for view in views.values()]
     kept = states.select(*_STATE).filter(functools.reduce(operator.or_, seen), ~is_true(states.is_deleted))
-    rows = join_dimensions(kept, (), {"opportunities": opportunities}, columns)
+    rows = shared(join_dimensions(kept, (), {"opportunities": opportunities}, columns))
     became = outcome(rows, reasons, rows.loss_reason if reasons else None)
     is_counted = is_qualified(rows, positions)
     sums: dict[str, ir.Value] = {}

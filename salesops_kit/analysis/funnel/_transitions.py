@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.data.engine import collect
+from salesops_kit.data.engine import collect, shared
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
@@ -109,7 +109,7 @@ def _ends(rows: ir.Table, days: Window, keys: tuple[str, ...]) -> tuple[pd.DataF
     """Entries and exits by age. Several tables of a report count the same transitions."""
     narrow = rows.filter(is_open(rows)).select(*dict.fromkeys([*keys, *_READ]))
     leaves = narrow.next_stage != narrow.stage
-    seen = observation(narrow, narrow.stage_since_date, leaves, days.start, days.last)
+    seen = shared(observation(narrow, narrow.stage_since_date, leaves, days.start, days.last))
     return _entries(seen, keys, days), _exits(seen, keys)
 
 

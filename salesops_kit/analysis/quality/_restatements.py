@@ -107,7 +107,7 @@ def _told(rows: ir.Table, quarter: Period, day: dt.date, source: str) -> ir.Tabl
     """What was booked in the quarter by what was known on a day."""
     mine = rows.filter(is_booked(rows, quarter))
     return mine.select(
-        "opportunity_id",
+        opportunity_id=mine.opportunity_id.cast("string"),
         quarter=ibis.literal(quarter.label),
         source=ibis.literal(source),
         told_on=ibis.literal(day),
@@ -124,25 +124,31 @@ def _compared(
     told: list[ir.Table], now: ir.Table, past: list[Period], days: list[tuple[str, str, dt.date]]
 ) -> ir.Table:
     """Each deal and quarter that anybody told of, or that is booked now, with both amounts."""
-    parts = functools.reduce(lambda above, below: above.union(below), told)
+    parts = functools.reduce(lambda above, below: above.union(below), map(_same_nulls, told))
     schema = {"quarter": "string", "source": "string", "told_on": "date"}
     tellers = ibis.memtable([dict(zip(schema, item, strict=True)) for item in days], schema=schema)
     label = ibis.cases(*((is_booked(now, quarter), quarter.label) for quarter in past))
     booked = now.mutate(now_quarter=label)
     booked = booked.filter(booked.now_quarter.notnull())
     # What is booked now stands beside what each source told of the quarter.
-    beside = booked.inner_join(tellers, booked.now_quarter == tellers.quarter).select(
-        "opportunity_id",
-        "quarter",
-        "source",
-        "told_on",
+    beside = booked.inner_join(tellers, booked.now_quarter == tellers.quarter)
+    beside = beside.select(
+        opportunity_id=beside.opportunity_id.cast("string"),
+        quarter=beside.quarter,
+        source=beside.source,
+        told_on=beside.told_on,
         told=ibis.literal(0).cast(EXACT),
-        now=_exact(booked.amount),
+        now=_exact(beside.amount),
     )
-    both = parts.union(beside)
+    both = _same_nulls(parts).union(_same_nulls(beside))
     return both.group_by("opportunity_id", "quarter", "source", "told_on").aggregate(
         told=both.told.sum(), now=both.now.sum()
     )
+
+
+def _same_nulls(rows: ir.Table) -> ir.Table:
+    """The rows with columns that may all be missing, as a union of such tables asks for."""
+    return rows.cast({name: type_(nullable=True) for name, type_ in rows.schema().items()})
 
 
 def _listed(frame: pd.DataFrame, top: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _rows, _words
 from salesops_kit.display.palette import ACCENT, GAIN, LOSS, RULE, TOTAL
 from salesops_kit.language import _

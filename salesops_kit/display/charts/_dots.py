@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _notation, _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, SOFT
 from salesops_kit.language import _, ngettext

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _notation, _plane, _rows
 from salesops_kit.display.palette import ACCENT, GROUND, INK, MUTED
 from salesops_kit.language import _

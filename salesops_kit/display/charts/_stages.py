@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, INK, SOFT
 from salesops_kit.language import _

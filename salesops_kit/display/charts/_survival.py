@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _notation, _plane, _rows, _words
 from salesops_kit.display.palette import MUTED
 from salesops_kit.language import _

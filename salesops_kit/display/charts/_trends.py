@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.charts import _notation, _plane, _rows, _words
 from salesops_kit.display.palette import ACCENT, GROUND, MUTED, RULE
 from salesops_kit.language import _, ngettext

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from functools import cache
 
-from salesops_kit.display.formats import visible
+from salesops_kit.formats import visible
 
 # A picture 420 points wide is 320 px on a phone, where 12.5 points are 9.5 px, and about 560 px on a desk.
 WIDTH_POINTS = 420.0

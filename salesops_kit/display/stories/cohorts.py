@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_kit.display import charts, formats
+from salesops_kit import formats
+from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, is_evidence, no_evidence, p_text
 from salesops_kit.estimators.intervals import difference
 from salesops_kit.language import _, ngettext
@@ -187,9 +188,7 @@ def quarter_rhythm(frame: pd.DataFrame) -> Exhibit:
     """Whether the win rate depends on the month of the quarter, from ``funnel.quarter_rhythm``."""
     first, last = frame.iloc[0], frame.iloc[-1]
     if not frame.attrs.get("evidence"):
-        message = no_evidence(
-            _("The first and the last month of a quarter"), p_value=last["p_value"]
-        )
+        message = no_evidence(_("The first and the last month of a quarter"), p_value=last["p_value"])
         return Exhibit(message, columns=("month_of_quarter", "won", "lost", "rate", "low", "high"))
     message = _(
         "Deals are won at {first} in the first month of a quarter and at {last} in the third, {low} to {high}"

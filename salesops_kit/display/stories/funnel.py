@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from salesops_kit.display import charts, formats
+from salesops_kit import formats
+from salesops_kit.display import charts
 from salesops_kit.display.charts._bridge import step_labels
 from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_plan, p_text
 from salesops_kit.language import _, ngettext

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_kit.display import charts, formats
+from salesops_kit import formats
+from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, of_plan
 from salesops_kit.language import _, ngettext
 

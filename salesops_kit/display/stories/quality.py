@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.display.stories.funnel import exclusions
 from salesops_kit.language import _, ngettext

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salesops_kit.display import formats
+from salesops_kit import formats
 from salesops_kit.language import use_locale
 
 LOCALES = ("en", "de", "zh_Hans", "ko", "ja")

@@ -15,7 +15,6 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-import pandas as pd
 from babel import Locale, UnknownLocaleError
 from babel import dates as babel_dates
 from babel import numbers as babel_numbers
@@ -40,6 +39,8 @@ _RATIO_UNITS = frozenset({"ratio", "x", "times"})
 # Marks, separators and private or unassigned characters take no room of their own or turn the
 # reading direction, so a name that holds one could pass for another name.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# pandas' NA and NaT by name, so that this module needs no pandas.
+_MISSING_TYPES = frozenset({"NAType", "NaTType"})
 _EMOJI_JOINERS = frozenset({"\u200d"})
 
 
@@ -75,7 +76,7 @@ def _joins_symbols(raw: str, position: int) -> bool:
 
 def is_missing(value: Any) -> bool:
     """True for None, NaN, NaT, NA and the infinities: what a reader is shown as "n/a"."""
-    if value is None or value is pd.NA or value is pd.NaT:
+    if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
     if isinstance(value, Decimal):
         return not value.is_finite()
@@ -212,7 +213,7 @@ def date(value: Any) -> str:
     >>> date(dt.date(2026, 9, 30))
     'Sep 30, 2026'
     """
-    if is_missing(value) or pd.isna(value):
+    if is_missing(value):
         return missing()
     day = value.date() if isinstance(value, dt.datetime) else value
     if isinstance(day, str):
