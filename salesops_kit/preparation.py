@@ -99,7 +99,11 @@ class Preparation:
         }
         return {
             **{f"table:{name}": digest for name, digest in digests.items()},
-            **{f"derived:{name}": digest for name, digest in sorted(self.rows.derived.items()) if name in read},
+            **{
+                f"derived:{name}": digest
+                for name, digest in sorted(self.rows.derived.items())
+                if name in read
+            },
             "policy": self.rows.policy.digest,
             "settings": _digest(self.settings.model_dump(mode="json")),
             "as_of": self.effective_as_of(params),

@@ -6,9 +6,10 @@ Its signature is its contract:
 - positional parameters are canonical tables by name (``ibis.Table``); one whose annotation allows
   ``None`` or that has a default is optional;
 - parameters named in ``needs`` receive the result of another analysis' table;
-- the keyword-only parameters ``as_of``, ``period``, ``settings``, ``policy`` and ``reference`` are handed
-  in by whoever opens the data; ``policy`` are the company's checks and process, ``reference`` is what the ``@reference`` function of the same analysis gave
-  for the whole company, or ``None``;
+- the keyword-only parameters ``as_of``, ``period``, ``settings``, ``policy`` and ``reference`` are
+  handed in by whoever opens the data; ``policy`` are the company's checks and process,
+  ``reference`` is what the ``@reference`` function of the same analysis gave for the whole company,
+  or ``None``;
 - every other keyword-only parameter is an option with a default, which a reader may set.
 """
 

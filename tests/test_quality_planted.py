@@ -1,7 +1,8 @@
-"""The dirty rows of the sample: every one is found, nothing clean is called dirty, and how that is measured."""
+"""The dirty rows of the sample: every one is found, and nothing clean is called dirty."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_habits_are_those_of_a_plain_count() -> None:
             date.year * 12 + date.month
             for date in lasting.loc[~lasting["is_closed"].astype(bool), "close_date"]
         ]
-        if sum(after > before for before, after in zip(months, months[1:], strict=False)) >= 3:
+        if sum(after > before for before, after in itertools.pairwise(months)) >= 3:
             pushed.add(deal)
     assert found["pushed"] == pushed
     assert found["required-fields"] == set(
@@ -105,6 +106,7 @@ def test_habits_are_those_of_a_plain_count() -> None:
     )
 
 
+@pytest.mark.campaign
 def test_teams_add_up_to_the_company_deal_by_deal() -> None:
     period = resolve_quarter(sample(), QUARTER)
     as_of = resolve_as_of(sample(), "", period)

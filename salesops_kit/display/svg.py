@@ -147,9 +147,11 @@ def _lines_apart(figure: Figure) -> Iterator[None]:
             x = {"left": box.x0, "right": box.x1}.get(text.get_horizontalalignment(), (box.x0 + box.x1) / 2)
             for place, line in enumerate(lines):
                 y = box.y1 - (place + 0.5) * box.height / len(lines)
+                left, bottom = onto_figure.transform((x, y))
                 added.append(
                     figure.text(
-                        *onto_figure.transform((x, y)),
+                        float(left),
+                        float(bottom),
                         line,
                         ha=text.get_horizontalalignment(),
                         va="center_baseline",

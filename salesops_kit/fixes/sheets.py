@@ -90,7 +90,8 @@ def _sheet(book: Any, name: str, rows: pd.DataFrame, bold: Any, fill: Any) -> No
 
 
 def _sheet_name(text: str, taken: set[str]) -> str:
-    base = _FORBIDDEN.sub(" ", text).strip().strip("'")[:LONGEST_NAME].strip(" '") or "Sheet"
+    plain = " ".join(_FORBIDDEN.sub(" ", text).split())
+    base = plain.strip("'")[:LONGEST_NAME].strip(" '") or "Sheet"
     name, number = base, 1
     while name.casefold() in taken or name.casefold() == "history":
         number += 1

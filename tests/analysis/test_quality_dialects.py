@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ibis
@@ -10,7 +9,7 @@ import ibis.expr.types as ir
 import pytest
 
 from salesops_kit import registry
-from salesops_kit.analysis.quality import _findings, _sources, company_reference
+from salesops_kit.analysis.quality import company_reference
 from tests.analysis import quality_world as w
 from tests.analysis.test_quality_past import LISTED, TOTALS, snapshot
 from tests.dialects import compile_everywhere
@@ -32,40 +31,38 @@ def inputs() -> dict[str, Any]:
     return tables
 
 
-@pytest.mark.parametrize("name", ["quality", *QUALITY])
-def test_compiles_for_each_dialect(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queries: list[ir.Table] = []
-    run, keep = ir.Table.to_pyarrow, ir.Table.cache
-
-    def recorded(self: ir.Table, *args: Any, **kwargs: Any) -> Any:
-        queries.append(self)
-        return run(self, *args, **kwargs)
-
-    def kept(self: ir.Table) -> Any:
-        queries.append(self)
-        return keep(self)
-
-    monkeypatch.setattr(ir.Table, "to_pyarrow", recorded)
-    monkeypatch.setattr(ir.Table, "cache", kept)
-    _sources._stored.cache_clear()
-    _findings._KEPT.clear()
-    context = w.context(w.policy(tmp_path, process=PROCESS))
+@pytest.fixture(scope="module")
+def queries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ir.Table]]:
+    """What each table asks of the engine that no table before it asked."""
+    found: dict[str, list[ir.Table]] = {}
+    context = w.context(w.policy(tmp_path_factory.mktemp("rules"), process=PROCESS))
     tables = inputs()
-    if name == "quality":
+    run, keep = ir.Table.to_pyarrow, ir.Table.cache
+    with pytest.MonkeyPatch.context() as patch:
+        asked: list[ir.Table] = []
+        patch.setattr(ir.Table, "to_pyarrow", lambda self, *a, **k: asked.append(self) or run(self, *a, **k))
+        patch.setattr(ir.Table, "cache", lambda self: asked.append(self) or keep(self))
+        for name, spec in QUALITY.items():
+            known = {key: value for key, value in context.items() if key in spec.context}
+            given = {table: tables.get(table) for table in (*spec.tables, *spec.optional_tables)}
+            for way in ({}, *({o.name: choice} for o in spec.options.values() for choice in o.choices)):
+                spec.function(**given, **known, **way)
+            found[name], asked[:] = list(asked), []
         company_reference(
-            tables["opportunity_states"],
-            tables["control_totals"],
-            as_of=w.AS_OF,
-            period=w.Q1,
-            settings=w.SETTINGS,
-        )
-    else:
-        spec = QUALITY[name]
-        known = {key: value for key, value in context.items() if key in spec.context}
-        given = {table: tables.get(table) for table in (*spec.tables, *spec.optional_tables)}
-        ways = [{}, *({o.name: choice} for o in spec.options.values() for choice in o.choices)]
-        for way in ways:
-            spec.function(**given, **known, **way)
-    assert queries
-    for query in queries:
+            tables["opportunity_states"], tables["control_totals"], as_of=w.AS_OF, period=w.Q1,
+            settings=w.SETTINGS.model_copy(update={"zone": "Asia/Seoul"}),
+        )  # fmt: skip
+        found["reference"] = list(asked)
+    return found
+
+
+@pytest.mark.parametrize("name", [*QUALITY, "reference"])
+def test_compiles_for_each_dialect(
+    name: str, queries: dict[str, list[ir.Table]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for query in queries[name]:
         compile_everywhere(query, monkeypatch)
+
+
+def test_the_queries_were_seen(queries: dict[str, list[ir.Table]]) -> None:
+    assert sum(map(len, queries.values())) >= 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
@@ -12,19 +13,23 @@ from sklearn.model_selection import GroupKFold
 
 from salesops_kit.analysis.forecast._conversion import RECENCY
 from salesops_kit.analysis.forecast._history import Floats, History, Stretches
-from salesops_kit.analysis.forecast._view import PastQuarter, View
+from salesops_kit.analysis.forecast._view import Deals, PastQuarter, View
 from salesops_kit.periods import Period
 
 # Fewer rows, or wins among them, than this and trees only learn the sample.
 FEWEST_DEALS, FEWEST_WINS = 1_200, 200
+# Of more deals an even share is read: trees of this size learn no more from all.
+MOST_DEALS = 12_000
 _FOLDS = 3
+_FAR_DAYS = 10_000
 _SEED = 20_260_731
 
 
 def features(history: History, rows: Stretches, day: int, target: Period) -> Floats:
     """What trees see of each deal on a day: nothing that is only known later."""
     end = target.end.toordinal()
-    dated = np.where(rows.close_day < 0, np.nan, rows.close_day)
+    # Far away rather than missing: a column without any known value cannot be cut into bins.
+    dated = np.where(rows.close_day < 0, end + _FAR_DAYS, rows.close_day)
     return np.column_stack(
         [
             rows.stage, rows.category, history.type[rows.deal], np.log1p(np.maximum(rows.amount, 0)),
@@ -39,7 +44,7 @@ def chances(view: View, past: Sequence[PastQuarter]) -> Floats | None:
     The calibration (a logistic curve on the score) is learnt from predictions of deals that the trees had
     not seen: folds keep all snapshots of one deal together.
     """
-    usable = [each for each in past if len(each.deals.rows)]
+    usable = _thinned([each for each in past if len(each.deals.rows)])
     label = np.concatenate([each.deals.won for each in usable]) if usable else np.zeros(0, dtype=bool)
     if len(label) < FEWEST_DEALS or label.sum() < FEWEST_WINS or label.all():
         return None
@@ -59,6 +64,23 @@ def chances(view: View, past: Sequence[PastQuarter]) -> Floats | None:
     model = _trees().fit(matrix, label, sample_weight=weight)
     raw = model.predict_proba(features(view.history, rows, view.today, view.target))[:, 1]
     return np.asarray(curve.predict_proba(_score(raw))[:, 1])
+
+
+def _thinned(past: Sequence[PastQuarter]) -> list[PastQuarter]:
+    """Every n-th deal of each quarter, so that at most about ``MOST_DEALS`` are left."""
+    step = max(-(-sum(len(each.deals.rows) for each in past) // MOST_DEALS), 1)
+    return [
+        replace(
+            each,
+            deals=Deals(
+                each.deals.rows.take(np.arange(0, len(each.deals.rows), step)),
+                each.deals.day,
+                each.deals.won[::step],
+                each.deals.won_amount[::step],
+            ),
+        )
+        for each in past
+    ]
 
 
 def _trees() -> HistGradientBoostingClassifier:

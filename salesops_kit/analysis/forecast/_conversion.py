@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
 from salesops_kit.analysis.forecast._view import PastQuarter, View, due
+from salesops_kit.periods import Period
 
 # What a quarter counts for less than the one after it: customers, prices and teams change.
 RECENCY = 0.85
@@ -25,35 +25,42 @@ class Conversion:
 
     rates: Mapping[str, float]
 
-    def of(self, keys: Sequence[Sequence[str]], fallback: float) -> Floats:
+    def of(self, found: Groups) -> Floats:
         """The chance of each deal: that of the narrowest of its groups that is known."""
-        count = len(keys[0])
-        result = np.full(count, fallback)
-        for level in keys:
+        result = np.full(len(found.levels[0]), _NO_PAST)
+        for level in found.levels:
             result = np.array(
                 [self.rates.get(key, known) for key, known in zip(level, result, strict=True)], dtype=float
             )
-        return result
+        return np.asarray(result[found.cell])
 
 
-def groups(history: History, rows: Stretches, day: int, target: Any) -> list[list[str]]:
-    """The groups of each deal, level by level from wide to narrow, as text keys."""
-    where = due(rows, target)
-    age = np.searchsorted(_AGES, day - rows.stage_since, side="right")
-    kind = history.type[rows.deal]
+@dataclass(frozen=True)
+class Groups:
+    """The groups of deals: ``levels``, from wide to narrow, one key per distinct cell, and each deal's cell."""
+
+    levels: Sequence[Sequence[str]]
+    cell: Ints
+
+
+def groups(history: History, rows: Stretches, day: int, target: Period) -> Groups:
+    """The groups of each deal on a day, as text keys."""
     stages = ["/".join(pair) for pair in history.stages]
-    levels: list[list[str]] = [[""] * len(rows)]
     parts: list[tuple[str, Ints, Sequence[str] | None]] = [
-        ("type", kind, history.types),
-        ("due", where, None),
+        ("type", history.type[rows.deal], history.types),
+        ("due", due(rows, target), None),
         ("stage", rows.stage, stages),
-        ("age", age, None),
+        ("age", np.searchsorted(_AGES, day - rows.stage_since, side="right"), None),
         ("category", rows.category, history.categories),
     ]
-    for name, codes, names in parts:
-        words = [f"|{name}={names[code] if names else code}" for code in codes]
+    cells, cell = np.unique(
+        np.column_stack([codes for _name, codes, _names in parts]), axis=0, return_inverse=True
+    )
+    levels: list[list[str]] = [[""] * len(cells)]
+    for place, (name, _codes, names) in enumerate(parts):
+        words = [f"|{name}={names[code] if names else code}" for code in cells[:, place]]
         levels.append([before + word for before, word in zip(levels[-1], words, strict=True)])
-    return levels
+    return Groups(levels, cell.reshape(-1))
 
 
 def fit(view: View, past: Sequence[PastQuarter]) -> Conversion:
@@ -79,10 +86,13 @@ def _counts(history: History, past: Sequence[PastQuarter]) -> tuple[dict[str, fl
     deals: dict[str, float] = {}
     for each in past:
         weight = RECENCY ** (each.ago - 1)
-        for level in groups(history, each.deals.rows, each.day, each.quarter):
-            for key, is_won in zip(level, each.deals.won, strict=True):
-                deals[key] = deals.get(key, 0.0) + weight
-                won[key] = won.get(key, 0.0) + weight * is_won
+        found = groups(history, each.deals.rows, each.day, each.quarter)
+        count = np.bincount(found.cell, minlength=len(found.levels[0]))
+        wins = np.bincount(found.cell, weights=each.deals.won, minlength=len(count))
+        for level in found.levels:
+            for key, n, w in zip(level, count, wins, strict=True):
+                deals[key] = deals.get(key, 0.0) + weight * float(n)
+                won[key] = won.get(key, 0.0) + weight * float(w)
     return won, deals
 
 
@@ -91,4 +101,4 @@ def chances(view: View, conversion: Conversion) -> Floats:
     rows = view.open_deals.rows
     if not len(rows):
         return np.zeros(0)
-    return conversion.of(groups(view.history, rows, view.today, view.target), _NO_PAST)
+    return conversion.of(groups(view.history, rows, view.today, view.target))

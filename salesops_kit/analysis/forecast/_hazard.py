@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from threadpoolctl import threadpool_limits
 
 from salesops_kit.analysis.forecast._conversion import RECENCY
 from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
@@ -23,6 +24,8 @@ _SPANS = (4, 13)
 _DUE_DAYS = (-28, -7, 0, 28)
 _AGES = (14, 35, 70)
 _WEEKS = 13
+# Of more deals as they stood on all days together, an even share is read: their weeks say enough.
+MOST_DEALS = 8_000
 _STEPS, _TOLERANCE = 25, 1e-5
 
 
@@ -146,7 +149,7 @@ def fit(view: View, days: Sequence[int]) -> Hazard | None:
     at most. A quarter counts ``RECENCY`` times the one after it. A team's coefficients are pulled to the
     company's where these are known. None without any win.
     """
-    snapshots = [(day, view.standing(day)) for day in days if day < view.today]
+    snapshots = thinned([(day, view.standing(day)) for day in days if day < view.today], MOST_DEALS)
     amounts = np.concatenate([rows.amount for _, rows in snapshots]) if snapshots else np.zeros(0)
     if not len(amounts):
         return None
@@ -164,8 +167,18 @@ def fit(view: View, days: Sequence[int]) -> Hazard | None:
     for kind, label in ((WON, won), (LOST, lost)):
         known = figures.get(kind) or {}
         centre = np.array([known.get(name, 0.0) for name in design.names])
-        found.append(_logistic(matrix, label, weight, centre, COMPANY_RIDGE if known else RIDGE))
+        # Such small products lose more to threads than they gain.
+        with threadpool_limits(1):
+            found.append(_logistic(matrix, label, weight, centre, COMPANY_RIDGE if known else RIDGE))
     return Hazard(design, found[0], found[1])
+
+
+def thinned(snapshots: Sequence[tuple[int, Stretches]], most: int) -> list[tuple[int, Stretches]]:
+    """Every n-th deal of each day, so that at most about ``most`` are left of all days together."""
+    step = -(-sum(len(rows) for _day, rows in snapshots) // most)
+    if step <= 1:
+        return list(snapshots)
+    return [(day, rows.take(np.arange(0, len(rows), step))) for day, rows in snapshots]
 
 
 def _spells(view: View, design: Design, day: int, rows: Stretches) -> _Spells:

@@ -72,8 +72,8 @@ class Models:
     def _past_chance(self, past: PastQuarter) -> Floats:
         if not len(past.deals.rows):
             return np.zeros(0)
-        keys = _conversion.groups(self.view.history, past.deals.rows, past.day, past.quarter)
-        return self.conversion.of(keys, 0.0)
+        found = _conversion.groups(self.view.history, past.deals.rows, past.day, past.quarter)
+        return self.conversion.of(found)
 
     @cached_property
     def value_factor(self) -> float:

@@ -106,14 +106,12 @@ class View:
         """Earlier quarters whose end the origin knows, oldest first, each on its same day."""
         found = []
         present = self.quarters[self.here]
-        for place in range(self.here - self.ahead):
-            start = self.quarters[place]
-            if start.start.toordinal() <= self.history.first:
+        for place in range(self.here):
+            start, target = self.quarters[place], self.quarters[place + self.ahead]
+            if start.start.toordinal() <= self.history.first or target.last_day > self.origin:
                 continue
             day = prior_as_of(self.origin, present, start).toordinal()
-            found.append(
-                self.as_it_stood(day, self.quarters[place + self.ahead], self.here - self.ahead - place)
-            )
+            found.append(self.as_it_stood(day, target, self.here - place))
         return found
 
     def as_it_stood(self, day: int, target: Period, ago: int) -> PastQuarter:
