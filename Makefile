@@ -25,7 +25,7 @@ review: $(INSTALLED)
 	.venv/bin/salesops run params/quarterly_review.yml
 
 test: $(INSTALLED) $(BROWSER_TOOLS)
-	.venv/bin/pytest -m "not campaign" --doctest-modules --nbval-lax --nbval-current-env \
+	.venv/bin/pytest -m "not campaign" -n 2 --dist loadscope --doctest-modules --nbval-lax --nbval-current-env \
 		$(PYTEST_ARGS) tests salesops_kit notebooks
 
 campaign: $(INSTALLED) $(BROWSER_TOOLS)

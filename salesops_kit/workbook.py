@@ -246,9 +246,9 @@ class Workbook:
 
         Where the table is not available or has no row, the reason is shown instead.
         """
-        reason = frame.attrs.get("unavailable") or (
-            _("No deal falls under this question.") if frame.empty else ""
-        )
+        reason = frame.attrs.get("unavailable", "")
+        if frame.empty and not reason:
+            reason = frame.attrs.get("empty") or _("No deal falls under this question.")
         if reason:
             self._say(reason)
             return
