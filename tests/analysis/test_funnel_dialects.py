@@ -51,6 +51,11 @@ def inputs() -> dict[str, ibis.Table]:
         "teams": canonical("teams", team="North"),
         "leads": canonical("leads", lead_id="L", opportunity_id="A"),
         "touches": canonical("touches", lead_id="L", account_id="X"),
+        "plan": canonical("plan", team="North", period_start_date=Q1.start, measure="bookings", amount=1),
+        "quotas": canonical(
+            "quotas", owner_id="rep-1", period_start_date=Q1.start, period_end_date=Q1.end, quota=1
+        ),
+        "team_memberships": canonical("team_memberships", owner_id="rep-1", team="North"),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.browser import hostile
-from tests.browser.browsing import Visit, html_errors, visit
+from tests.browser.browsing import ROOT, Visit, html_errors, visit
 from tests.browser.conftest import salesops
 from tests.browser.test_pages import probe
 
@@ -29,6 +29,7 @@ PROVOKE = """() => {
   }
 }"""
 FORMULA = re.compile(r"[\s\u00a0\u200b]*[=+@＝＋＠\-－]")
+REPORTS = len(list((ROOT / "notebooks/templates").glob("*.ipynb")))
 NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
 
 Publish = Callable[[list[str]], Path]
@@ -71,13 +72,13 @@ def test_every_payload_stands_in_every_text_column(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("npm_tools")
 def test_the_company_and_a_team_show_hostile_text_and_run_none(browser: Any, publish: Publish) -> None:
-    check(browser, publish(["company", hostile.TEAMS[0]]), pages=2)
+    check(browser, publish(["company", hostile.TEAMS[0]]), pages=2 * REPORTS)
 
 
 @pytest.mark.campaign
 @pytest.mark.usefixtures("npm_tools")
 def test_every_team_shows_hostile_text_and_runs_none(browser: Any, publish: Publish) -> None:
-    check(browser, publish(["company", *hostile.TEAMS]), pages=1 + len(hostile.TEAMS))
+    check(browser, publish(["company", *hostile.TEAMS]), pages=(1 + len(hostile.TEAMS)) * REPORTS)
 
 
 def test_the_checks_see_what_runs(browser: Any, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of deals: ``levels``, from wide to narrow, one key per distinct cell, and each deal's cell."""
+    """Groups of deals: ``levels`` from wide to narrow, one key per distinct cell, and each deal's cell."""
 
     levels: Sequence[Sequence[str]]
     cell: Ints

@@ -128,7 +128,7 @@ def read_history(
     frame = collect(
         rows.select(
             *_LABELS, "valid_from_date", "valid_to_date", "stage_since_date", "close_date",
-            amount=ibis.coalesce(rows.amount.cast("float64"), 0.0),
+            amount=ibis.coalesce(rows.amount, 0).cast("float64"),
             is_open=is_open(rows),
             is_won=is_true(rows.is_won) & ~is_true(rows.is_deleted),
         )
