@@ -23,6 +23,7 @@ from jupyter_core.utils import ensure_async
 from traitlets import Type
 from traitlets.config import Config
 
+from salesops_kit.publishing.temporary import short_place
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE
 
 HAS_IPC = sys.platform != "win32"
@@ -118,10 +119,9 @@ def private_kernel(environment: dict[str, str], server: str) -> Iterator[Config]
     """The configuration of a kernel whose sockets no other user can reach.
 
     ``server`` is the address of a fork server, or ``off``.
-    The folder is 0700 and its name is short, since the path of a socket may be about 100 characters
-    long. When the block ends, so does every process of the kernel.
+    The folder is 0700. When the block ends, so does every process of the kernel.
     """
-    folder = Path(tempfile.mkdtemp(prefix="so-"))
+    folder = Path(tempfile.mkdtemp(prefix="so-", dir=short_place()))
     settings: dict[str, Any] = {"connection_file": str(folder / "k.json")}
     if HAS_IPC:
         settings["transport"] = "ipc"

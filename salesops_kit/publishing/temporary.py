@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-LONGEST_PLACE = 55  # A socket's path may have 103 characters on macOS, and there are folders between.
+LONGEST_PLACE = 58  # A socket's path may have 103 characters on macOS, and there are folders between.
 SHORT_PLACE = Path("/tmp")  # noqa: S108
 _NAME = re.compile(r"so-[0-9a-f]{8}|pymp-\w{8}")
 
@@ -36,6 +36,16 @@ def temporary_files_in(folder: str) -> Iterator[None]:
             os.environ["TMPDIR"] = before[1]
 
 
+def short_place(*, spare: int = 0) -> Path:
+    """The folder of temporary files, or a shorter one where sockets would have too long a path in it.
+
+    ``spare`` is the length that folders below it will add.
+    """
+    place = Path(tempfile.gettempdir())
+    is_long = len(str(place)) + spare > LONGEST_PLACE
+    return SHORT_PLACE if is_long and sys.platform != "win32" else place
+
+
 @contextmanager
 def own_folder(note: Callable[[Sequence[Path]], None]) -> Iterator[Path]:
     """A new 0700 folder for the block, short enough to hold sockets.
@@ -43,11 +53,12 @@ def own_folder(note: Callable[[Sequence[Path]], None]) -> Iterator[Path]:
     ``note`` is told of it before it is there, and of the folder where multiprocessing has its sockets
     until this process ends, so that :func:`remove_left` finds both when this one is killed.
     """
-    place = Path(tempfile.gettempdir())
-    if len(str(place)) > LONGEST_PLACE and sys.platform != "win32":
-        place = SHORT_PLACE
-    folder = place / f"so-{secrets.token_hex(4)}"
-    note([folder, Path(get_temp_dir())])
+    name = f"so-{secrets.token_hex(4)}"
+    place = short_place(spare=len(name) + 1)
+    folder = place / name
+    with temporary_files_in(str(place)):
+        sockets = Path(get_temp_dir())
+    note([folder, sockets])
     folder.mkdir(mode=0o700)
     try:
         yield folder

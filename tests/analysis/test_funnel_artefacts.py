@@ -58,7 +58,7 @@ def test_the_maven_export_begins_with_survivors(maven: Rows) -> None:
     assert cut["expected_closed"].sum() > 300
     assert frame["ratio"].iloc[len(cut) :].between(0.8, 1.25).all()
     assert frame.attrs["first_whole_date"] == "2017-03-01"
-    assert frame.attrs["notes"][0].startswith("Deals closed before 2017-03-01 are missing: 0 are recorded")
+    assert frame.attrs["notes"][0].startswith("Deals closed before Mar 1, 2017 are missing: 0 are recorded")
     early = show(maven, "funnel.cohorts", "2017-Q4", months=4).groupby("cohort")["lost_share"].first()
     # What the note warns of: nobody of the first cohorts seems to lose early.
     assert early["2016-Q4"] < 0.01 < early["2017-Q3"]

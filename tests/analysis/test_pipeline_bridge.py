@@ -90,7 +90,7 @@ def test_seen_from_within_the_quarter_the_other_is_cut_on_the_same_day() -> None
     # On day 31 nothing is decided yet in either quarter; on day 41 all of it is.
     early = run(by_hand(), as_of=Q1.start + 30 * DAY)
     assert amounts(early) == dict.fromkeys(["bookings_before", *PARTS, "bookings_after"], 0)
-    text = "2027-Q1 up to 2027-01-31 is compared with the same stretch of 2026-Q4, up to 2026-10-31."
+    text = "2027-Q1 up to Jan 31, 2027 is compared with the same stretch of 2026-Q4, up to Oct 31, 2026."
     assert early.attrs["notes"][0] == text
     assert amounts(run(by_hand(), as_of=Q1.start + 39 * DAY))["bookings_after"] == 0
     on_the_day = amounts(run(by_hand(), as_of=Q1.start + 40 * DAY))

@@ -1,12 +1,15 @@
-"""One fork server for all tests here: what they test does not depend on how long it took to import."""
+"""One fork server for all tests here, since what they test does not depend on how long it took to import;
+and folders whose names leave room for the paths of sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, WarmKernels
+from tests.publishing.kit import short_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,3 +19,9 @@ def kernels() -> Iterator[str]:
         address = server.address()
         patch.setenv(ADDRESS_VARIABLE, address)
         yield address
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with short_folder() as folder:
+        yield folder

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import nbformat
 from salesops_kit.publishing.templates import Template, discover
 from salesops_kit.settings import Settings
 
+PLACE = tempfile.gettempdir()  # Whatever a test lets temporary files be in later.
 DEALS = (
     ("EMEA", "2026-Q2", 100.0),
     ("EMEA", "2026-Q3", 250.25),
@@ -42,6 +45,13 @@ display({"text/plain": "deals", "application/vnd.salesops.table.v1+json": {
 END = """\
 display({"text/plain": context["sentinel"], "application/vnd.salesops.sentinel.v1+json":
     {"sentinel": context["sentinel"]}}, raw=True)"""
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for sockets in it, as the folders of pytest do not."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir=PLACE, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def write_template(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,18 @@ import pytest
 from salesops_kit.publishing import ledger, recovery, worker
 from salesops_kit.publishing.execute import Limits, execute
 from salesops_kit.publishing.kernel import PrivateKernel
+from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.manifest import Failure
 from salesops_kit.publishing.plan_file import parse_plan
 from salesops_kit.publishing.pool import Pool, local_processes
 from salesops_kit.publishing.run import run
+from salesops_kit.publishing.temporary import temporary_files_in
 from salesops_kit.publishing.verify import verify
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, OFF
 from salesops_kit.publishing.worker import Outcome
 from tests.publishing import wholeness
 from tests.publishing.inline import Inline
-from tests.publishing.kit import END, TinyPreparer, templates_in, write_template
+from tests.publishing.kit import END, TinyPreparer, short_folder, templates_in, write_template
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
@@ -116,8 +119,12 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int, dict[str, Any]]:
-    base = tmp_path_factory.mktemp("faults")
+def faults() -> Iterator[tuple[Path, str, int, dict[str, Any]]]:
+    with short_folder() as base:
+        yield run_all_faults(base)
+
+
+def run_all_faults(base: Path) -> tuple[Path, str, int, dict[str, Any]]:
     for name, (cells, options) in BAD.items():
         write_template(base / "t", name, *cells, **options)
     write_template(base / "t", "zz_good", "print('fine')")
@@ -226,14 +233,26 @@ def test_a_stopped_driver_leaves_nothing_running(tmp_path: Path, number: signal.
     assert process.wait(timeout=15) == (2 if number != signal.SIGKILL else -number)
     process.communicate()
     assert gone(children, 10)
-    assert list((tmp_path / "tmp").glob("so-*")) == []
     if number == signal.SIGKILL:
-        assert recovery.recover(reports) == []
+        with temporary_files_in(str(tmp_path / "tmp")), hold_lock(reports):
+            assert recovery.recover(reports) == []
+    assert list((tmp_path / "tmp").glob("so-*")) == []
     record = ledger.read_ledger(reports)[0].records[0]
     assert record.status == "interrupted"
     assert [(e.manifest.report, e.manifest.status) for e in record.jobs] == [("a_good", "success")]
     assert not (reports / ".staging").exists()
     assert verify(reports) == []
+
+
+@posix
+def test_temporary_files_may_be_in_a_folder_with_a_long_name(tmp_path: Path) -> None:
+    """No path of a socket may be longer than a hundred characters or so."""
+    base = tmp_path / "long" / ("x" * 100)
+    write_template(base / "t", "good")
+    process = drive(base, "{data: x, reports: good}")
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    assert "warm" not in log
 
 
 def order(folder: Path, template: Path, sha256: str) -> worker.WorkOrder:

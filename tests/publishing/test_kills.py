@@ -57,6 +57,7 @@ class Lane:
         self.seconds = [4.0]
         self.made: dict[str, str] = {}
         self.codes: Counter[str] = Counter()
+        self.last_code, self.said = 0, ""
         self.hit: Counter[str] = Counter()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -83,15 +84,19 @@ class Lane:
         (self.base / "deals.json").write_text(json.dumps(content), encoding="utf-8")
         began = time.monotonic()
         process = self.start("run", str(self.plan), "--reports", str(self.reports), "--no-progress-bar")
-        reader = threading.Thread(target=process.communicate, daemon=True)
+        reader = threading.Thread(target=self._read, args=[process], daemon=True)
         reader.start()
         killed = self._kill(process, how)
         reader.join(GIVES_UP_SECONDS)
         assert process.returncode is not None, f"run {number} does not end after {how}"
+        self.last_code = process.returncode
         if not killed:
             self.seconds.append(time.monotonic() - began)
         self.codes[f"{how if killed else 'nothing'}: {process.returncode}"] += 1
         self.look(number, how)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        self.said = process.communicate()[1]
 
     def _kill(self, process: subprocess.Popen[str], how: str) -> bool:
         """Do ``how`` at a random moment, if there is such a process then or soon."""
@@ -154,6 +159,7 @@ class Lane:
     def finish(self, number: int) -> None:
         """One more run that nobody disturbs, and nothing of any run is left."""
         self.run(number, "nothing")
+        assert not self.last_code, self.said
         assert not wholeness.failed_runs(self.reports)
         assert {wholeness.BANNER.search((self.reports / page).read_bytes()) for page in self.made} == {None}
         assert len(self.made) == PAGES

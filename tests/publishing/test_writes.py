@@ -25,7 +25,7 @@ from salesops_kit.publishing.run import RunResult, run
 from salesops_kit.publishing.verify import verify
 from tests.publishing import wholeness
 from tests.publishing.inline import Inline, Remembered
-from tests.publishing.kit import DEALS, TinyPreparer, templates_in, write_template
+from tests.publishing.kit import DEALS, TinyPreparer, short_folder, templates_in, write_template
 
 PLAN = parse_plan("{data: sample, reports: bookings, teams: EMEA}")
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
@@ -90,11 +90,10 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    base = tmp_path_factory.mktemp("writes")
+def desk() -> Iterator[Desk]:
     # This process has its own such folder until it ends, which is nothing that a run leaves behind.
     get_temp_dir()
-    with pytest.MonkeyPatch.context() as patch:
+    with short_folder() as base, pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(base / "tmp"))
         # With one sentinel, one clock and one number, a page is the same each time and rendered once.
         patch.setattr(schedule, "secrets", SimpleNamespace(token_hex=lambda size: "5e" * size))

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit import formats
 from salesops_kit.data.engine import collect, shared
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
@@ -94,7 +95,7 @@ def headlines(
         views["before"] = View(seen_on, previous)
         prior_label = previous.label
         if seen_on < previous.last_day:
-            prior_label = _("{period} to {day}").format(period=previous.label, day=seen_on.isoformat())
+            prior_label = _("{period} to {day}").format(period=previous.label, day=formats.date(seen_on))
     figures = _figures(opportunity_states, opportunities, views, reasons, positions)
     rows = []
     for identifier, (label, unit, kind, definition) in _texts().items():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from salesops_kit import formats
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.dimensions import join_dimensions
@@ -87,7 +88,7 @@ def record_start(
         result.attrs["first_whole_date"] = begin.isoformat()
         result.attrs["notes"] = [
             text.format(
-                day=begin.isoformat(),
+                day=formats.date(begin),
                 closed=int(cut["closed"].sum()),
                 expected=round(float(cut["expected_closed"].sum())),
             )

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit import formats
 from salesops_kit.data.engine import collect
 from salesops_kit.estimators.decomposition import shapley_parts, whole_parts
 from salesops_kit.estimators.dimensions import (
@@ -153,11 +154,11 @@ def _sums(rows: ir.Table, keys: Sequence[str]) -> ir.Table:
     return rows.aggregate(
         by=keys,
         in_play=rows.count(),
-        decided=rows.is_decided.cast("int64").sum(),
-        won=is_won.cast("int64").sum(),
+        decided=rows.is_decided.cast("int32").sum(),
+        won=is_won.cast("int32").sum(),
         amount=amount.sum(where=is_won),
         square=(number * number).sum(where=is_won),
-        unknown=(is_won & rows.amount.isnull()).cast("int64").sum(),
+        unknown=(is_won & rows.amount.isnull()).cast("int32").sum(),
     )
 
 
@@ -325,7 +326,10 @@ def _notes(
         text = _("{period} up to {day} is compared with the same stretch of {other}, up to {other_day}.")
         notes.append(
             text.format(
-                period=here.label, day=as_of.isoformat(), other=other.label, other_day=seen_on.isoformat()
+                period=here.label,
+                day=formats.date(as_of),
+                other=other.label,
+                other_day=formats.date(seen_on),
             )
         )
     if not counted["in_play_0"].sum():

@@ -223,7 +223,7 @@ def _risk_text(row: Mapping[Any, Any]) -> str:
             days=formats.days(row["stage_age_days"]), limit=formats.days(row["stage_p90_days"])
         ),
     }
-    return "; ".join(texts.get(reason, reason) for reason in str(row["reasons"]).split(","))
+    return "; ".join(texts[reason.strip()] for reason in str(row["reasons"]).split(","))
 
 
 def questions(frame: pd.DataFrame) -> Exhibit:

@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from salesops_kit.publishing.temporary import short_place
 from salesops_kit.publishing.warm_kernels.preload import ONE_THREAD
 
 ADDRESS_VARIABLE = "SALESOPS_WARM_KERNELS"
 OFF = "off"
 MODULE = "salesops_kit.publishing.warm_kernels.server"
-LONGEST_FOLDER = 70  # A socket's path may have 103 characters on macOS.
 MOST_STARTS = 3
 END_SECONDS = 5
 BACKLOG = 128
@@ -93,7 +93,7 @@ class WarmKernels:
         return self._folder / "s"
 
     def _start(self) -> None:
-        self._folder = make_folder()
+        self._folder = Path(tempfile.mkdtemp(prefix="so-", dir=short_place()))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self._socket))
             listener.listen(BACKLOG)
@@ -134,12 +134,3 @@ class WarmKernels:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-def make_folder() -> Path:
-    """A new 0700 folder whose path is short enough to hold sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="so-"))
-    if len(str(folder)) > LONGEST_FOLDER and sys.platform != "win32":
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="so-", dir="/tmp"))
-    return folder
