@@ -26,6 +26,8 @@ TREND = "trend"
 DATE = "date"
 # A column with a longer text than this is given room for a sentence, also on a phone.
 LONG_TEXT = 18
+# A column with a longer word than this breaks words on paper, where nothing can be scrolled.
+LONG_WORD = 24
 
 
 def labels() -> dict[str, str]:
@@ -75,7 +77,7 @@ def labels() -> dict[str, str]:
         "required_coverage": _("Needed"),
         "name": _("Deal"),
         "change": _("What changed"),
-        "effect": _("Effect"),
+        "effect": _("Effect on pipeline"),
         "close_date": _("Close date"),
         "forecast_category": _("Category"),
         "probability": _("Chance"),
@@ -96,6 +98,38 @@ def labels() -> dict[str, str]:
         "trend": _("Quarter by quarter"),
         "best_rate": _("Best rate"),
         "rows": _("Rows"),
+        "likely": _("Likely"),
+        "expected_open": _("Of open deals"),
+        "expected_later": _("Create-and-close"),
+        "target_chance": _("Chance"),
+        "method": _("Method"),
+        "week_1": _("Miss, week 1"),
+        "week_5": _("Week 5"),
+        "week_9": _("Week 9"),
+        "week_12": _("Week 12"),
+        "bias": _("Too high (+) or low"),
+        "relative_crps": _("Score (low is good)"),
+        "mase": _("Against last year's"),
+        "coverage_80": _("8 in 10 range held"),
+        "quarter": _("Quarter"),
+        "forecast": _("Forecast"),
+        "came": _("Came"),
+        "off": _("Off"),
+        "caller": _("Who"),
+        "call": _("Call"),
+        "callers": _("Callers"),
+        "past_calls": _("Past calls"),
+        "wape": _("Typical miss"),
+        "corrected": _("Corrected"),
+        "committed": _("Committed"),
+        "factor": _("Such commits brought"),
+        "predicted": _("Chance given"),
+        "observed": _("Won"),
+        "case": _("Case"),
+        "fact": _("What"),
+        "figure": _("Figure"),
+        "sealed": _("Sealed on"),
+        "next_step": _("Next step"),
         "first_file": _("First in file"),
         "first_row": _("At row"),
     }
@@ -190,12 +224,14 @@ def _trend(name: Any, values: Sequence[Any], unit: str, currency: str) -> str:
 
 
 def _class(column: pd.Series, unit: str) -> str:
-    """Numbers are aligned right, dates stay on one line, and long texts get room."""
+    """Numbers are aligned right, dates stay on one line, long texts get room, long words may break."""
     if unit == DATE:
         return ' class="day"'
     if unit.startswith(TREND):
         return ""
     if unit or (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)):
         return ' class="number"'
-    is_long = any(isinstance(value, str) and len(value) > LONG_TEXT for value in column.head(CAP_ROWS))
-    return ' class="words"' if is_long else ""
+    texts = [value for value in column.head(CAP_ROWS) if isinstance(value, str)]
+    if any(len(word) > LONG_WORD for value in texts for word in value.split()):
+        return ' class="words long"'
+    return ' class="words"' if any(len(value) > LONG_TEXT for value in texts) else ""
