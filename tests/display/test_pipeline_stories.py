@@ -106,7 +106,7 @@ def test_changes_are_one_row_a_deal_and_their_effects_sum() -> None:
     )
     assert exhibit.table is not None
     assert exhibit.table["change"].tolist() == ["pulled in and won", "lost", "new"]
-    assert exhibit.table["effect"].tolist() == [0.0, -40.0, 25.0]
+    assert exhibit.table["pipeline_effect"].tolist() == [0.0, -40.0, 25.0]
     assert exhibit.table["stage"].tolist()[0] == "Proposal → Closed Won"
     assert exhibit.table["close_date"].tolist()[0] == "May 1, 2026 → Mar 31, 2026"
 

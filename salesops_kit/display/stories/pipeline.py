@@ -162,7 +162,7 @@ def changes(frame: pd.DataFrame) -> Exhibit:
             "change": by_deal["change"].agg(
                 lambda found: formats.listed([names.get(each, each) for each in found])
             ),
-            "effect": by_deal["effect"].sum(),
+            "pipeline_effect": by_deal["effect"].sum(),
             "amount": last["amount_after"].where(last["amount_after"].notna(), last["amount_before"]),
             "stage": _moved(last["stage_before"], last["stage_after"]),
             "close_date": _moved(last["close_date_before"], last["close_date_after"], formats.date),
@@ -179,7 +179,7 @@ def changes(frame: pd.DataFrame) -> Exhibit:
         notes.append(text.format(n=formats.count(more)))
     table = table.head(MOST_DEALS)
     table.attrs = {**frame.attrs, "notes": notes}
-    return Exhibit(message, table=table, units={"effect": "money", "amount": "money"})
+    return Exhibit(message, table=table, units={"pipeline_effect": "money", "amount": "money"})
 
 
 def _moved(before: pd.Series, after: pd.Series, show: Callable[[Any], str] = formats.text) -> list[str]:
