@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
-from salesops_kit import __version__, terminal
+from salesops_kit import __version__, seals, terminal
 from salesops_kit.arguments import given, join_pairs
 from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, SalesOpsError
 from salesops_kit.fixes import commands as fix_commands
@@ -319,7 +319,13 @@ def check(data: Annotated[str, typer.Argument(help="A dataset's name or folder."
 
 @app.command("import")
 def import_(
-    source: Annotated[list[Path], typer.Argument(help="The export: files or a folder.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The export: files, a folder, or postgres:VARIABLE for the database whose address that "
+            "environment variable holds."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The folder for the canonical tables.")] = None,
     mapping: Annotated[
         list[str] | None,
@@ -353,6 +359,7 @@ def import_(
 
 app.command()(commands.start)
 app.command()(commands.init)
+app.command()(seals.seal)
 app.command("fix-list")(fix_commands.fix_list)
 app.command("apply-fixes")(fix_commands.apply_fixes)
 

@@ -16,6 +16,8 @@ from salesops_kit import registry
 
 # What the data-quality note of every report shows, whatever the report declares.
 NOTED = ("quality.flags", "quality.tie_out")
+# What may stop a report, computed once for all that share a period; one that lists the checks is not stopped.
+RAISED, LISTED = "quality.raised", "quality.checks"
 _FOLDER = Path(__file__).parent / registry.ANALYSIS_PACKAGE.rpartition(".")[2]
 _REFERENCE = ""
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
 from salesops_kit.data import engine, foreign, scope
@@ -17,9 +17,12 @@ from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import write_slice
 from salesops_kit.data.snapshot import Snapshot
-from salesops_kit.declarations import NOTED, reads
+from salesops_kit.declarations import LISTED, NOTED, RAISED, reads
 from salesops_kit.periods import Period
 from salesops_kit.settings import COMPANY, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What every report reads, whatever its tables: who has what, what is set aside, what money is worth.
 ALWAYS_READ = (STATES, EXCLUSIONS, "stages", "fx_rates", "teams", "team_memberships")
@@ -35,6 +38,7 @@ class Preparation:
         self._periods: dict[str, Period | None] = {}
         self._cuts: dict[str, Rows] = {}
         self._written: dict[tuple[Path, str], dict[str, Path]] = {}
+        self._raised: dict[tuple[str, str], pd.DataFrame] = {}
 
     @property
     def settings(self) -> Settings:
@@ -93,7 +97,7 @@ class Preparation:
         The company's figures follow from these, so that they need not be computed for a report that is
         skipped.
         """
-        read = {*ALWAYS_READ, *reads((*NOTED, *report_tables)).tables}
+        read = {*ALWAYS_READ, *reads((*NOTED, RAISED, *report_tables)).tables}
         digests = {
             name: self.opened.tables[name].sha256 for name in sorted(read) if name in self.opened.tables
         }
@@ -142,11 +146,23 @@ class Preparation:
             "params": dict(params),
             "tables": list(report_tables),
             "reference": self._reference(params, read.analyses),
+            "raised": [] if LISTED in report_tables else self._raised_for(params, report_tables),
             "snapshot": {"seq": self.opened.seq, "digest": self.opened.digest},
         }
         file = folder / "context.json"
         file.write_text(json.dumps(values, ensure_ascii=False, default=str), encoding="utf-8")
         return file
+
+    def _raised_for(self, params: Mapping[str, Any], report_tables: Sequence[str]) -> list[dict[str, Any]]:
+        """The checks that are raised by records of a job's scope, in the tables that its report reads."""
+        from salesops_kit.analysis.quality import raised_for
+
+        as_of, period = self._as_of(params), self._period(params)
+        key = (str(params.get("quarter", "")), as_of.isoformat())
+        if key not in self._raised:
+            self._raised[key] = Calculator(self.rows, as_of, period).table(RAISED)
+        members = self.tree.members(str(params.get("team", COMPANY)))
+        return raised_for(self._raised[key], members=members, tables={STATES, *reads(report_tables).tables})
 
     def _write_slice(self, team: str, target: Path, names: Collection[str]) -> None:
         members = self.tree.members(team)

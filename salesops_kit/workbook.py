@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import publish_display_data
 
 from salesops_kit import formats
-from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice
+from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice, small_frames
 from salesops_kit.data import engine, scope
 from salesops_kit.data.cleaning import EXCLUSIONS
 from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
@@ -34,6 +34,7 @@ HEADLINE = "application/vnd.salesops.headline.v1+json"
 TABLE = "application/vnd.salesops.table.v1+json"
 QUALITY = "application/vnd.salesops.quality.v1+json"
 SENTINEL = "application/vnd.salesops.sentinel.v1+json"
+EXCLUDED = "data.exclusions"
 DIGITS = 6
 MOST_EXPORTED_ROWS = 100_000
 
@@ -79,7 +80,10 @@ def open_workbook(
     calculator = Calculator(rows, day, period, reference)
     if context is None:
         return Workbook(calculator, team=team)
-    return Workbook(calculator, team=team, sentinel=context["sentinel"], declared=context["tables"])
+    return Workbook(
+        calculator, team=team, sentinel=context["sentinel"], declared=context["tables"],
+        raised=context.get("raised", ()),
+    )  # fmt: skip
 
 
 def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
@@ -127,11 +131,13 @@ class Workbook:
     """The rows of one scope and what a template does with them."""
 
     def __init__(
-        self, calculator: Calculator, *, team: str, sentinel: str = "", declared: Sequence[str] | None = None
-    ) -> None:
+        self, calculator: Calculator, *, team: str, sentinel: str = "",
+        declared: Sequence[str] | None = None, raised: Sequence[Mapping[str, Any]] = (),
+    ) -> None:  # fmt: skip
         self._calculator = calculator
         self._sentinel = sentinel
         self._declared = declared
+        self._raised = raised
         self._emitted: set[str] = set()
         self.team = team
 
@@ -182,19 +188,24 @@ class Workbook:
         frame.attrs |= {"table": name, "options": options, "currency": self.rows.settings.base_currency}
         return frame
 
+    @small_frames
     def note(self) -> None:
         """Show whether the numbers tie with what was declared, what money is under flags, and what the
-        data lacks."""
+        data lacks; in a run also which checks are raised."""
         flags, ties = (self.table(name) for name in NOTED)
         quality = notices.quality(flags, ties, currency=self.rows.settings.base_currency)
+        errors, warnings = (notices.raised(self._raised, severity) for severity in ("error", "warning"))
+        quality["check_text"] = notices.raised_text(errors, warnings)
         notes = [*notices.kinds(flags), *(_(text) for text in self.rows.notes)]
         lines = [_("As of {day}.").format(day=formats.date(self.as_of))]
-        lines += [text for text in (quality["tie_text"], quality["flag_text"]) if text]
+        lines += [text for text in (quality["tie_text"], quality["flag_text"], quality["check_text"]) if text]
         payload = {
             "problems": int(flags["rows"].sum()) if len(flags) else 0,
             "excluded_rows": int(flags.attrs.get("set_aside", 0)),
             "touched": _rounded(flags.attrs.get("touched")),
             "ties": quality["ties"],
+            "errors": errors,
+            "warnings": warnings,
             "notes": [*lines, *notes],
         }
         publish_display_data(
@@ -205,6 +216,7 @@ class Workbook:
             }
         )
 
+    @small_frames
     def exclusions(self) -> pd.DataFrame:
         """Every kind of excluded or flagged row of the scope: table, problem, column, what is done,
         rows, and the file and row of the first."""
@@ -216,9 +228,10 @@ class Workbook:
         frame = frame.sort_values(
             ["action", "table_name", "problem"], ascending=[False, True, True], ignore_index=True
         )
-        frame.attrs["table"] = "data.exclusions"
+        frame.attrs["table"] = EXCLUDED
         return frame
 
+    @small_frames
     def headlines(self, name: str) -> None:
         """Show a table of headlines as cards and emit each as a typed output; where the dataset lacks
         what they need, show why."""
@@ -241,6 +254,7 @@ class Workbook:
             }
         )
 
+    @small_frames
     def show(self, frame: pd.DataFrame, story: Callable[[pd.DataFrame], Exhibit]) -> None:
         """Show what a story says of a table: its picture with the data one click away, or the table.
 
@@ -296,10 +310,7 @@ class Workbook:
 
     def _units(self, frame: pd.DataFrame) -> Mapping[str, str]:
         name = str(frame.attrs.get("table", ""))
-        try:
-            return find_table(name).units
-        except InputError:
-            return {}
+        return find_table(name).units if name and name != EXCLUDED else {}
 
     def _typed(self, frame: pd.DataFrame, title: str) -> dict[str, Any]:
         units = self._units(frame)
@@ -312,7 +323,7 @@ class Workbook:
             ],
             "rows": [
                 [_rounded(value) for value in row]
-                for row in frame.head(MOST_EXPORTED_ROWS).itertuples(index=False)
+                for row in frame.head(MOST_EXPORTED_ROWS).itertuples(index=False, name=None)
             ],
             "truncated": max(0, len(frame) - MOST_EXPORTED_ROWS),
             "as_of": self.as_of.isoformat(),

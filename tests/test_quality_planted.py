@@ -14,27 +14,11 @@ import pytest
 from salesops_kit.compute import Calculator, resolve_as_of, resolve_quarter
 from salesops_kit.data import engine, scope
 from salesops_kit.data.dataset import Rows, open_rows, open_snapshot, team_tree
+from salesops_kit.data.sample.card import FOUND_BY
 
 QUARTER = "2027-Q3"
 FOLDER = Path(__file__).parent.parent / "data" / "sample"
 PLANTED = json.loads((FOLDER / "planted.json").read_text(encoding="utf-8"))["dirty_rows"]
-# Which check finds which kind of dirt.
-FINDS = {
-    "variant of a category": "spelling",
-    "amount is not a number": "unreadable",
-    "impossible date": "unreadable",
-    "duplicate key": "unreadable",
-    "missing key": "unreadable",
-    "closed before it was created": "closed-before-created",
-    "unknown owner": "unknown-owner",
-    "account that does not exist": "orphan-account",
-    "stage that is not in stages": "unknown-stage",
-    "negative amount": "negative-amount",
-    "zero amount": "zero-amount",
-    "missing currency": "missing-currency",
-    "open with a close date in the past": "overdue",
-    "closed without a loss reason": "lost-without-reason",
-}
 
 
 @lru_cache
@@ -53,7 +37,11 @@ def table(name: str, **options: Any) -> pd.DataFrame:
 
 
 def check_of(row: dict[str, Any]) -> str:
-    return "duplicate-accounts" if row["kind"].startswith("near duplicate") else FINDS[row["kind"]]
+    return FOUND_BY[kind_of(row)]
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    return "near duplicate" if row["kind"].startswith("near duplicate") else str(row["kind"])
 
 
 def test_every_planted_row_is_found_and_nothing_clean_is_called_dirty() -> None:
@@ -65,6 +53,27 @@ def test_every_planted_row_is_found_and_nothing_clean_is_called_dirty() -> None:
     nameless = {item for item in found if item[1].startswith("opportunities.csv, ")}
     assert found - nameless == wanted
     assert len(nameless) == sum(row["key"] is None for row in PLANTED)
+
+
+def test_the_data_card_tells_recall_and_precision_of_every_kind() -> None:
+    listed = table("fix_list", severity="info", top=100_000)
+    found = set(zip(listed["check_id"], listed["record_id"], listed["field"], strict=True))
+    planted = {(check_of(row), row["key"], row["column"]) for row in PLANTED}
+    lines = []
+    for kind, check in FOUND_BY.items():
+        mine = [row for row in PLANTED if kind_of(row) == kind]
+        keyed = {(check, row["key"], row["column"]) for row in mine if row["key"]}
+        named = {item for item in found if item[0] == check}
+        # The row without an id is known by its place in the file.
+        placed = {item for item in named if str(item[1]).startswith("opportunities.csv, ")}
+        hits = len(keyed & named) + (len(placed) if kind == "missing key" else 0)
+        called = named - planted - placed
+        recall, precision = hits / len(mine), hits / (hits + len(called))
+        lines.append(
+            f"| {kind} | {check} | {len(mine)} | {recall:.0%} | {precision:.0%} |".replace("%", " %")
+        )
+    assert len(lines) == len({kind_of(row) for row in PLANTED})
+    assert "\n".join(lines) in (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_is_suggested_is_what_was_spoilt() -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.sample import generate, timeline, write_sample
+from salesops_kit.data.sample.calls import expected_rest
 from salesops_kit.data.sample.planted import TRUTHS
 from salesops_kit.data.sample.world import LIST_PRICES, PRODUCT_IDS
 from salesops_kit.errors import InputError
@@ -676,6 +677,23 @@ def test_one_rep_calls_far_below_what_closes(tables: Tables, opportunities: pd.D
     assert ratio.median() > 0.85
     assert set(calls["period"]) >= {"2025-Q1", "2027-Q3"}
     assert set(tables["forecast_calls"]["level"]) == {"rep", "manager", "executive"}
+
+
+def test_calls_know_nothing_of_what_comes_after_them() -> None:
+    """What a seller expects of a quarter depends on it by what is closed and due, and on those before."""
+    dice = np.random.default_rng(1)
+    final = np.cumsum(dice.uniform(0, 5, (4, 6, 3)), axis=2)[:, :, -1:]
+    closed = final * np.array([0.1, 0.4, 0.9])
+    due, active = dice.uniform(0, 9, (4, 6, 3)), np.ones((4, 6), dtype=bool)
+    told = expected_rest(final, closed, due, active)
+    assert told[:, 0] == pytest.approx(due[:, 0])
+    # Money that the quarter before brought per money due, and what a seller's rest of it was.
+    rest, seen = (final - closed)[:, 0].sum(axis=0), due[:, 0].sum(axis=0)
+    assert told[:, 1] == pytest.approx((due[:, 1] * rest / seen + rest / 4) / 2)
+    later = final.copy()
+    later[:, 3:] *= 7
+    assert expected_rest(later, closed, due, active)[:, :4] == pytest.approx(told[:, :4])
+    assert expected_rest(later, closed, due, active)[:, 4:] != pytest.approx(told[:, 4:])
 
 
 def owner_spread(folder: Path) -> tuple[float, int]:

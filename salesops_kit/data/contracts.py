@@ -310,6 +310,13 @@ _ALL = (
         scope="company",
     ),
     _table(
+        "control_deals",
+        "one deal in the bookings that another system shows, in base currency",
+        "source:category! period:category! opportunity_id:id! value:money!",
+        key="source period opportunity_id",
+        scope="company",
+    ),
+    _table(
         "fx_rates",
         "one month's rate of one currency pair: 1 base = rate quote",
         "base:category! quote:category! month:date! kind:category! rate:number!",

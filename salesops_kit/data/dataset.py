@@ -13,8 +13,9 @@ from pathlib import Path
 import ibis
 import pandas as pd
 
-from salesops_kit.data import earlier, engine, policies, snapshot
+from salesops_kit.data import earlier, engine, policies, sealing, snapshot
 from salesops_kit.data.contracts import TABLES
+from salesops_kit.data.databases import is_database
 from salesops_kit.data.derived import DerivedTables
 from salesops_kit.data.mapping import Mapping as ImportMapping
 from salesops_kit.data.mapping import identity_mapping, read_mapping, read_yaml
@@ -66,12 +67,18 @@ class Rows:
             return table
         contract = TABLES.get(name)
         money = [c.name for c in contract.columns.values() if c.type == "money"] if contract else ["amount"]
-        converted = in_base_currency(table, rates_of_year(self._rates, fiscal_year), tuple(money))
+        if fiscal_year not in self._rates_of:
+            self._rates_of[fiscal_year] = rates_of_year(self._rates, fiscal_year)
+        converted = in_base_currency(table, self._rates_of[fiscal_year], tuple(money))
         # Most queries join the deals; what few queries read is written into them faster.
         return engine.shared(converted) if name == "opportunities" else converted
 
     @cached_property
     def _converted(self) -> dict[tuple[str, int], ibis.Table]:
+        return {}
+
+    @cached_property
+    def _rates_of(self) -> dict[int, dict[str, float]]:
         return {}
 
     @cached_property
@@ -143,6 +150,8 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
     settings.
 
     The folder is written whole or not at all; one that holds anything but an earlier import is refused.
+    Where the export has no history, the deals' history goes on from the earlier import of the same name,
+    which is never rewritten. An import into the project is archived under its name.
     """
     if out.exists() and any(out.iterdir()) and not (out / SNAPSHOT_FILE).is_file():
         raise InputError(
@@ -153,8 +162,24 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
     with snapshot.scratch_folder(out.parent) as scratch:
         built = scratch / "built"
         built.mkdir()
-        made = snapshot.build(sources, rules, folder=built, scratch=scratch)
-        return snapshot.write_folder(made, built, out)
+        before = _import_before(out, rules.settings)
+        made = snapshot.build(sources, rules, folder=built, scratch=scratch, before=before)
+        written = snapshot.write_folder(made, built, out)
+    if written.settings.name and out.resolve().is_relative_to(project_root()):
+        snapshot.archive(written, _archive_root())
+    return written
+
+
+def _import_before(out: Path, settings: Settings) -> Snapshot | None:
+    """The import that the folder holds, where it is one of the same dataset and as it was written: a
+    history that was changed by hand is not built on."""
+    if not (out / SNAPSHOT_FILE).is_file():
+        return None
+    try:
+        found = _open_imported(out)
+    except InputError:
+        return None
+    return found if found.settings.name == settings.name else None
 
 
 def mapping_for(sources: Sequence[Path], mapping: str | Sequence[str]) -> ImportMapping:
@@ -165,10 +190,16 @@ def mapping_for(sources: Sequence[Path], mapping: str | Sequence[str]) -> Import
 
 
 def _canonical(sources: Sequence[Path]) -> ImportMapping:
-    near = [source if source.is_dir() else source.parent for source in sources]
+    files = [source for source in sources if not is_database(source)]
+    near = [source if source.is_dir() else source.parent for source in files]
     folders = [folder for folder in near if (folder / SETTINGS_FILE).is_file()]
     settings = read_settings(folders[0]) if folders else Settings()
     return identity_mapping(find_files(list(sources)), settings)
+
+
+def archive_root() -> Path:
+    """The folder of snapshots and seals that every dataset shares."""
+    return _archive_root()
 
 
 def _archive_root() -> Path:
@@ -226,6 +257,11 @@ def open_rows(opened: Snapshot) -> Rows:
     if before := earlier.earlier_snapshots(opened, _archive_root()):
         made[earlier.EARLIER] = lambda: earlier.earlier_deals(con, before)
         derived[earlier.EARLIER] = " ".join(found.digest for found in before)
+    if opened.settings.name:
+        seals = sealing.seal_folder(_archive_root(), opened.settings)
+        if digest := sealing.seals_digest(seals):
+            made[sealing.SEALED] = lambda: sealing.sealed_forecasts(seals)
+            derived[sealing.SEALED] = digest
     return Rows(
         DerivedTables(stored, made),
         opened.settings,

@@ -52,7 +52,7 @@ def deals_at(
 def close_date_facts(states: ir.Table, of: ir.Table, day: dt.date) -> ir.Table:
     """How the close dates of the deals in ``of`` moved until ``day``, by ``fact_id``."""
     rows = states.semi_join(of, "opportunity_id")
-    begins = (rows.entry != "continued").cast("int64")
+    begins = (rows.entry != "continued").cast("int32")
     so_far = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no, preceding=None, following=0)
     rows = rows.mutate(stay=begins.sum().over(so_far))
     lasts_a_day = rows.valid_to_date.isnull() | (rows.valid_to_date > rows.valid_from_date)

@@ -13,10 +13,14 @@ import ibis
 import ibis.expr.operations as ops
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 MEMORY_LIMIT = "2600MB"
 # As many results of one process are kept: several tables of a report ask the same of the same rows.
 RESULTS_KEPT = 64
+# Over fewer bytes in all its tables, two threads take more time of the processors than one and no less
+# of the clock.
+FEW_BYTES = 16_000_000
 _numbers = itertools.count(1)
 _embedded: weakref.WeakSet[ibis.BaseBackend] = weakref.WeakSet()
 
@@ -63,9 +67,13 @@ def parquet(path: Path) -> str:
     return f"read_parquet({sql_text(str(path))})"
 
 
-def write_parquet(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """Write a query's rows to a Parquet file; returns how many."""
-    return count(con, f"COPY ({query}) TO {sql_text(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+def write_parquet(
+    con: duckdb.DuckDBPyConnection, query: str, path: Path, *, is_passing: bool = False
+) -> int:
+    """Write a query's rows to a Parquet file; returns how many. One that is read once and removed
+    (``is_passing``) is compressed in the quickest way."""
+    how = "snappy" if is_passing else "zstd, COMPRESSION_LEVEL 1"
+    return count(con, f"COPY ({query}) TO {sql_text(str(path))} (FORMAT parquet, COMPRESSION {how})")
 
 
 def sql_text(value: str) -> str:
@@ -83,11 +91,15 @@ class ParquetTables(Mapping[str, ibis.Table]):
 
     def __init__(self, con: ibis.BaseBackend, paths: Mapping[str, Path]) -> None:
         self._con, self._paths = con, dict(paths)
+        if sum(path.stat().st_size for path in self._paths.values()) < FEW_BYTES:
+            con.con.execute("SET threads = 1")
         self._open: dict[str, ibis.Table] = {}
 
     def __getitem__(self, name: str) -> ibis.Table:
         if name not in self._open:
-            self._open[name] = self._con.read_parquet(self._paths[name], table_name=name)
+            path = self._paths[name]
+            self._con.con.execute(f"CREATE VIEW {sql_name(name)} AS FROM {parquet(path)}")
+            self._open[name] = _view_of(self._con, name, ibis.Schema.from_pyarrow(pq.read_schema(path)))
         return self._open[name]
 
     def __contains__(self, name: object) -> bool:
@@ -111,7 +123,14 @@ def shared(expression: ibis.Table) -> ibis.Table:
 @functools.lru_cache(maxsize=RESULTS_KEPT)
 def _view(operation: ops.Relation) -> ibis.Table:
     expression = operation.to_expr()
-    return expression.get_backend().create_view(f"shared_{next(_numbers)}", expression)
+    source, name = expression.get_backend(), f"shared_{next(_numbers)}"
+    source.con.execute(f"CREATE VIEW {sql_name(name)} AS {source.compile(expression)}")
+    return _view_of(source, name, expression.schema())
+
+
+def _view_of(source: ibis.BaseBackend, name: str, schema: ibis.Schema) -> ibis.Table:
+    """A view whose columns are known: to ask the database for them takes longer than to make it."""
+    return ops.DatabaseTable(name, schema=schema, source=source).to_expr()
 
 
 def collect(expression: ibis.Table) -> pd.DataFrame:
@@ -127,4 +146,17 @@ def collect(expression: ibis.Table) -> pd.DataFrame:
 @functools.lru_cache(maxsize=RESULTS_KEPT)
 def _computed(operation: ops.Relation) -> pa.Table:
     # Expressions are compared by identity, their operations by what they say.
-    return operation.to_expr().to_pyarrow()
+    expression = operation.to_expr()
+    source = expression.get_backend()
+    return _from_spark(source, expression) if source.name == "pyspark" else expression.to_pyarrow()
+
+
+def _from_spark(source: ibis.BaseBackend, expression: ibis.Table) -> pa.Table:
+    """Spark's own way to Arrow: that of Ibis goes through pandas, by calls that pandas 3 warns about."""
+    name = f"collected_{next(_numbers)}"
+    source.create_view(name, expression)
+    try:
+        found = source.raw_sql(f"SELECT * FROM {name}").toArrow()
+    finally:
+        source.drop_view(name)
+    return found.cast(expression.schema().to_pyarrow())

@@ -153,7 +153,7 @@ def _stage(con: duckdb.DuckDBPyConnection, fillings: Sequence[Filling], scratch:
     union = " UNION ALL BY NAME ".join(selects.select(filling, extras) for filling in fillings)
     order = ", ".join(map(sql_name, table.key or (*table.columns, *extras)))
     path = scratch / f"staged_{table.name}.parquet"
-    rows = write_parquet(con, f"{union} ORDER BY {order}, source_file, source_row", path)
+    rows = write_parquet(con, f"{union} ORDER BY {order}, source_file, source_row", path, is_passing=True)
     filled = set().union(*(filling.filled() for filling in fillings))
     dated = frozenset(extras) & fillings[0].dated
     return Staged(

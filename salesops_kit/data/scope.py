@@ -15,6 +15,7 @@ from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.dataset import Rows
 from salesops_kit.data.earlier import EARLIER
+from salesops_kit.data.sealing import SEALED
 from salesops_kit.settings import NO_TEAM
 
 # Columns of a deal that do not change after it is created; all others are known to a former team
@@ -69,7 +70,7 @@ class _Cut(Mapping[str, ibis.Table]):
         return len(self._names)
 
     def _cut(self, name: str) -> ibis.Table:
-        if name in (STATES, EARLIER):
+        if name in (STATES, EARLIER, SEALED):
             return self._rows.table(name).filter(_.team.isin(self._teams))
         if name == "opportunities":
             return _deals(self._rows.table("opportunities"), self[STATES])
@@ -86,7 +87,7 @@ def _contract_scope(name: str) -> tuple[str, str]:
 
 def _may_be_cut(name: str, rows: Rows) -> bool:
     """Whether a slice may hold a part of the table; of others nobody can say whose the rows are."""
-    if name in (STATES, EARLIER, "opportunities", EXCLUSIONS):
+    if name in (STATES, EARLIER, SEALED, "opportunities", EXCLUSIONS):
         return True
     scope, _column = _contract_scope(name)
     return scope != "company" and (scope != "lead" or "leads" in rows.tables)

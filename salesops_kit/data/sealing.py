@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ibis
+import pandas as pd
+
 from salesops_kit.errors import InputError, Problem
+from salesops_kit.settings import Settings
 
 FOLDER = "sealed"
+SEALED = "sealed_forecasts"
 _SCHEMA = 1
+_TYPES = {
+    "seal": "string", "period": "string", "sealed_on": "date", "team": "string", "caller": "string",
+    "call": "float64", "low": "float64", "high": "float64", "is_backdated": "boolean",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,44 @@ class Seal:
     rows: tuple[Mapping[str, Any], ...]
     before: str
     sha256: str
+
+
+def seal_folder(archive: Path, settings: Settings) -> Path:
+    """Where the seals of a dataset lie; datasets are told apart by the name in their settings.
+
+    Raises :class:`InputError` for a dataset without a name.
+    """
+    if not settings.name:
+        raise InputError(
+            Problem(
+                "a dataset without a name keeps no seals",
+                next_step="Give it a name in the settings of its mapping or in dataset.yml.",
+            )
+        )
+    return archive / "forecasts" / hashlib.sha256(settings.name.encode()).hexdigest()[:16]
+
+
+def seals_digest(folder: Path) -> str:
+    """The digest of the seals in a folder as they lie there; empty when there is none."""
+    files = sorted((folder / FOLDER).glob("*.json"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else ""
+
+
+def sealed_forecasts(folder: Path) -> ibis.Table:
+    """Every sealed row as a table: who (``team``, ``caller``) forecast what of a ``period`` on which day.
+
+    ``is_backdated`` says that the data knew later days when it was sealed. Raises as :func:`read_seals`.
+    """
+    rows = [
+        {
+            "seal": one.sha256, "period": one.period, "sealed_on": one.as_of,
+            **{name: row.get(name) for name in ("team", "caller", "call", "low", "high")},
+            "is_backdated": str(row.get("known_until", "")) > one.as_of.isoformat(),
+        }
+        for one in read_seals(folder)
+        for row in one.rows
+    ]  # fmt: skip
+    return ibis.memtable(pd.DataFrame(rows, columns=list(_TYPES)), schema=_TYPES)
 
 
 def seal(

@@ -24,6 +24,7 @@ from salesops_kit.data import as_of, engine
 from salesops_kit.data.cleaning import EXCLUSIONS, clean
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.engine import connect, count, parquet, write_parquet
+from salesops_kit.data.growth import Before, grow_history, keep_vanished
 from salesops_kit.data.history import complete_history
 from salesops_kit.data.importer import read_export
 from salesops_kit.data.mapping import Mapping
@@ -101,9 +102,12 @@ def scratch_folder(near: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Path) -> Snapshot:
+def build(
+    paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Path, before: Snapshot | None = None
+) -> Snapshot:
     """Import an export and leave one Parquet file per table in ``folder``.
 
+    Where the export has no history, it goes on from that of the import ``before``.
     Raises :class:`~salesops_kit.errors.InputError` with every refusal; nothing is left then.
     """
     settings = mapping.settings
@@ -115,15 +119,27 @@ def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Pat
             staged.path.unlink()
         settings = with_base_currency(con, cleaned, settings)
         notes = [*settings.notes]
+        history = imported.staged.get("opportunity_history")
+        earlier = None if before is None or history else _before(before)
+        if earlier:
+            staged = imported.staged["opportunities"]
+            notes += keep_vanished(
+                con, cleaned, earlier, tells_deleted="is_deleted" not in staged.absent, folder=folder
+            )
+            cleaned["opportunity_history"] = earlier.history
         notes += complete_stages(
             con, cleaned, settings, also=_derived_stages(con, cleaned, mapping), folder=folder
         )
         con.execute(f"CREATE OR REPLACE TEMP VIEW read_stages AS SELECT * FROM {parquet(cleaned['stages'])}")
-        last_known = _last_known_day(con, cleaned)
+        last_known = _last_known_day(con, cleaned, earlier)
         observed = settings.observed_until or last_known
         if last_known > observed:
             notes.append(f"The data go on to {last_known}; what is later than {observed} is not counted.")
-        history = imported.staged.get("opportunity_history")
+        if earlier:
+            notes += grow_history(
+                con, cleaned, earlier, open_amount=mapping.open_amount, stage_dates=dict(mapping.stage_dates),
+                zone=settings.zone, observed_until=observed, folder=folder, scratch=scratch,
+            )  # fmt: skip
         notes += complete_history(
             con, cleaned, stage_dates=dict(mapping.stage_dates),
             open_amount=mapping.open_amount, absent=history.absent if history else (),
@@ -148,6 +164,14 @@ def build(paths: Sequence[Path], mapping: Mapping, *, folder: Path, scratch: Pat
     )
 
 
+def _before(snapshot: Snapshot) -> Before | None:
+    """The import before, where its deals and their history are at hand."""
+    names = ("opportunities", "opportunity_history", "stages")
+    if not all(name in snapshot.paths for name in names):
+        return None
+    return Before(snapshot.observed_until, *(snapshot.paths[name] for name in names))
+
+
 def _digest(tables: dict[str, Stored], settings: Settings, observed: dt.date, notes: Sequence[str]) -> str:
     parts = {name: stored.sha256 for name, stored in tables.items()}
     text = json.dumps(
@@ -166,13 +190,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _last_known_day(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> dt.date:
+def _last_known_day(
+    con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], earlier: Before | None
+) -> dt.date:
     """The latest business date on which anything is recorded to have happened."""
     deals = parquet(cleaned["opportunities"])
     parts = [f"SELECT max(created_date) AS day FROM {deals}"]
-    if "opportunity_history" in cleaned:
+    if earlier:
+        parts.append(f"SELECT DATE '{earlier.observed_until}'")
+    elif "opportunity_history" in cleaned:
         parts.append(f"SELECT max(changed_date) FROM {parquet(cleaned['opportunity_history'])}")
-    else:
+    if earlier or "opportunity_history" not in cleaned:
         parts.append(
             f"SELECT max(close_date) FROM {deals} d JOIN read_stages s "
             "ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = d.stage WHERE s.is_closed"
@@ -224,7 +252,7 @@ def _write_states(cleaned: dict[str, Path], settings: Settings, folder: Path, sc
                 batch = batch.filter(batch.opportunity_id < last)
             states = as_of.derive_states(batch, placed, stages, stays).order_by("opportunity_id", "state_no")
             parts.append(scratch / f"states_{number:04d}.parquet")
-            backend.to_parquet(states, parts[-1], compression="zstd")
+            backend.to_parquet(states, parts[-1], compression="zstd", compression_level=1)
     finally:
         backend.disconnect()
     _concatenate(parts, path)

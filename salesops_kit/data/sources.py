@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from salesops_kit.data.contracts import LINEAGE
+from salesops_kit.data.databases import copy_from, is_database, new_file, tables_of
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text
 from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.text_files import read_text_file
@@ -71,11 +72,18 @@ def find_files(sources: Sequence[Path]) -> dict[str, Path]:
     """The sources of an export by name, from files and folders; problems raised all at once.
 
     A CSV or Parquet file is a source by its own name, and so is a workbook with one sheet or a database
-    with one table; of several each is one, called as in ``export.xlsx[Deals]``.
+    with one table; of several each is one, called as in ``export.xlsx[Deals]``. A database's address is
+    given as ``postgres:VARIABLE``, and each of its tables is a source.
     """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
     for source in sources:
+        if is_database(source):
+            try:
+                found |= dict.fromkeys(tables_of(source), source)
+            except InputError as error:
+                problems += error.problems
+            continue
         if source.is_dir():
             files = sorted(p for p in source.iterdir() if _is_data(p))
             if not files:
@@ -131,6 +139,11 @@ def open_source(
     con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, *, scratch: Path, name: str = ""
 ) -> Source:
     """Check one file's bytes and shape and make it readable; raises every problem of the file."""
+    if is_database(path):
+        target = new_file(scratch)
+        exact = copy_from(path, stem_of(name), target)
+        made = _open_parquet(con, target, fmt, None)
+        return replace(made, name=name, path=path, native=made.native | exact)
     identity = _identity(path)
     name = name or path.name
     if path.suffix.lower() == ".parquet":
@@ -164,7 +177,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def _open_parquet(
-    con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, identity: tuple[int, int, int]
+    con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, identity: tuple[int, int, int] | None
 ) -> Source:
     try:
         described = con.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()

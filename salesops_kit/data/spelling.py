@@ -115,5 +115,6 @@ def respell(con: duckdb.DuckDBPyConnection, staged: Staged, columns: Sequence[st
         f"SELECT * FROM (SELECT s.* REPLACE ({', '.join(values)}) FROM {parquet(staged.path)} AS s "
         f"{' '.join(joins)}) ORDER BY {order}, source_file, source_row",
         written,
+        is_passing=True,
     )
     written.replace(staged.path)

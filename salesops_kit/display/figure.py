@@ -53,10 +53,11 @@ def figure_html(
 def quality_html(quality: Mapping[str, Any], notes: Sequence[str]) -> str:
     """What the numbers rest on: ties or not and money under flags first, the rest one click away.
 
-    ``quality``: ``ties`` (true, false, or None when nothing was declared), ``tie_text``, ``flag_text``.
+    ``quality``: ``ties`` (true, false, or None when nothing was declared), ``tie_text``,
+    ``flag_text``, ``check_text``.
     """
     state = {True: "ties", False: "differs"}.get(quality.get("ties"), "unchecked")  # type: ignore[arg-type]
-    lines = [text for text in (quality.get("tie_text"), quality.get("flag_text")) if text]
+    lines = [text for name in ("tie_text", "flag_text", "check_text") if (text := quality.get(name))]
     said = "".join(f"<p>{escape(formats.visible(text))}</p>" for text in lines)
     more = (
         f"<details><summary>{escape(_('More about the data'))}</summary>{notes_html(notes)}</details>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,30 @@ def quality(flags: pd.DataFrame, ties: pd.DataFrame, *, currency: str) -> dict[s
         "tie_text": _tie_text(ties, currency),
         "flag_text": _flag_text(flags, currency),
     }
+
+
+def raised(checks: Sequence[Mapping[str, Any]], severity: str) -> list[str]:
+    """The raised checks of one severity, each with its records.
+
+    >>> raised([{"title": "Amount is negative", "severity": "error", "rows": 3}], "error")
+    ['Amount is negative (3)']
+    """
+    mine = [check for check in checks if check["severity"] == severity]
+    return [f"{_(check['title'])} ({formats.count(check['rows'])})" for check in mine]
+
+
+def raised_text(errors: Sequence[str], warnings: Sequence[str]) -> str:
+    """What the checks raise, in words: errors, and the most frequent warnings; empty without any."""
+    said = [_("Errors: {checks}.").format(checks="; ".join(errors))] if errors else []
+    if warnings:
+        more = len(warnings) - MOST_KINDS
+        shown = "; ".join(warnings[:MOST_KINDS])
+        if more > 0:
+            text = _("Warnings: {checks}; and {n} more.")
+            said.append(text.format(checks=shown, n=formats.count(more)))
+        else:
+            said.append(_("Warnings: {checks}.").format(checks=shown))
+    return " ".join(said)
 
 
 def _tie_text(ties: pd.DataFrame, currency: str) -> str:

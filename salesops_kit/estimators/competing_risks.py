@@ -16,7 +16,8 @@ events   records that end with an event at this age
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -149,14 +150,29 @@ def quantile(
     Indexed by group (by 0 without groups); missing where the curve does not come down that far.
     ``column`` may be a limit of the curve: ``low`` gives the lower limit of the age, ``high`` the upper.
     """
+    ages = quantiles(curve, {"age": (share, column)}, by)
+    return ages.set_index(list(by))["age"] if by else ages["age"]
+
+
+def quantiles(
+    curve: pd.DataFrame, wanted: Mapping[str, tuple[float, str]], by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Several of :func:`quantile` side by side: the ``by`` columns, one row per group in the order of the
+    curve (one row without groups), and a column per name with its share and column of the curve."""
     keys = list(by)
-    # A tolerance, because .2 = 1 - .8 and a product of shares rarely agree in the last bit.
-    there = curve[curve[column] <= 1 - share + 1e-12]
-    if not keys:
-        return pd.Series([there["age"].min() if len(there) else np.nan], dtype=float)
-    groups = curve[keys].drop_duplicates()
-    index = pd.MultiIndex.from_frame(groups) if len(keys) > 1 else pd.Index(groups[keys[0]])
-    return there.groupby(keys, dropna=False, sort=False)["age"].min().reindex(index).astype(float)
+    if keys:
+        group = curve.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+        result = curve[keys].drop_duplicates(ignore_index=True)
+    else:
+        group, result = np.zeros(len(curve), dtype=int), pd.DataFrame(index=range(1))
+    ages = curve["age"].to_numpy(float)
+    for name, (share, column) in wanted.items():
+        found = np.full(len(result), np.inf)
+        # A tolerance, because .2 = 1 - .8 and a product of shares rarely agree in the last bit.
+        there = curve[column].to_numpy(float) <= 1 - share + 1e-12
+        np.minimum.at(found, group[there], ages[there])
+        result[name] = np.where(np.isinf(found), np.nan, found)
+    return result
 
 
 def _before(values: Array, group: np.ndarray) -> Array:
@@ -165,12 +181,24 @@ def _before(values: Array, group: np.ndarray) -> Array:
 
 
 def _running_sum(values: Array, group: np.ndarray) -> Array:
-    return pd.Series(values).groupby(group).cumsum().to_numpy(float)
+    return _running(np.add, values, group)
 
 
 def _running_product(values: Array, group: np.ndarray) -> Array:
-    return pd.Series(values).groupby(group).cumprod().to_numpy(float)
+    return _running(np.multiply, values, group)
+
+
+def _running(operation: np.ufunc, values: Array, group: np.ndarray) -> Array:
+    """The running result of an operation within each group; rows of a group stand together."""
+    result = np.empty(len(values))
+    edges = [0, *(np.flatnonzero(np.diff(group)) + 1), len(values)]
+    for first, end in itertools.pairwise(edges):
+        operation.accumulate(values[first:end], out=result[first:end])
+    return result
 
 
 def _shifted(values: Array, group: np.ndarray, first: float) -> Array:
-    return pd.Series(values).groupby(group).shift(1, fill_value=first).to_numpy(float)
+    result = np.full(len(values), first)
+    goes_on = np.diff(group) == 0
+    result[1:][goes_on] = values[:-1][goes_on]
+    return result

@@ -94,8 +94,13 @@ def join_dimensions(
     dimensions: Sequence[Dimension],
     tables: Mapping[str, ir.Table | None],
     opportunity_columns: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
 ) -> ir.Table:
     """The rows with one ``dimension_<i>`` column per dimension, and the named columns of the deals.
+
+    ``only`` names the columns of the rows that are needed besides (none: all): each column that a query
+    carries along takes time to write, and nobody asked for it.
 
     Only the columns asked for are joined, and no join can multiply rows: raises :class:`InputError`
     when a joined table holds a key twice. Raises :class:`NotAvailableError` when a deal's column is
@@ -111,7 +116,11 @@ def join_dimensions(
         wanted["opportunities"].setdefault("joined_account_id", "account_id")
     keys = {"accounts": "joined_account_id"}
     own = {d.column_in_rows: rows[d.column] for d in dimensions if d.table == _ROWS}
-    result = rows.mutate(**own) if own else rows
+    if only:
+        joined_by = [key for name, key in _KEYS.items() if wanted[name] and name not in keys]
+        result = rows.select(*dict.fromkeys([*only, *joined_by]), **own)
+    else:
+        result = rows.mutate(**own) if own else rows
     for name, columns in wanted.items():
         if columns:
             result = _left_join(result, name, tables.get(name), columns, keys.get(name, _KEYS[name]))
@@ -152,6 +161,8 @@ def _repeated_keys(table: ir.Table, key: str) -> int:
 def label_groups(frame: pd.DataFrame, dimensions: Sequence[Dimension], settings: Settings) -> pd.DataFrame:
     """The frame with each dimension under its own name; dates become fiscal labels, nulls ``(none)``."""
     result = frame.copy()
+    if not dimensions:
+        return result
     for dimension in dimensions:
         values = result[dimension.column_in_rows]
         missing = values.isna()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 
 import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.data.engine import collect
-from salesops_kit.estimators.competing_risks import add_counts, kaplan_meier, quantile
+from salesops_kit.estimators.competing_risks import add_counts, kaplan_meier, quantiles
 from salesops_kit.estimators.states import is_open, observation
 
 STAGE_KEYS = ("pipeline", "stage", "stage_position")
 SHARES = {"p50": 0.5, "p75": 0.75, "p90": 0.9}
 
 
+@functools.lru_cache(maxsize=8)
 def stage_times(states: ir.Table, start: dt.date | None, last: dt.date) -> pd.DataFrame:
     """Days by which half, three quarters and nine in ten of a stage's visits have ended in any way.
 
@@ -22,6 +24,8 @@ def stage_times(states: ir.Table, start: dt.date | None, last: dt.date) -> pd.Da
     ``stage_position``, ``left`` (visits that ended) and ``p50``, ``p75`` and ``p90`` by Kaplan-Meier over
     counting-process records (:func:`observation`): visits still under way, handed to another team or
     deleted are censored. Missing where the curve does not come down that far.
+
+    Several tables of a report ask for the same times, so that they are kept: nobody may change the frame.
     """
     rows = states.filter(is_open(states))
     seen = observation(rows, rows.stage_since_date, rows.next_stage != rows.stage, start, last)
@@ -34,8 +38,7 @@ def stage_times(states: ir.Table, start: dt.date | None, last: dt.date) -> pd.Da
     counts = add_counts(parts, (), STAGE_KEYS)
     result = counts.groupby(list(STAGE_KEYS), as_index=False)["events"].sum()
     result = result.rename(columns={"events": "left"})
-    curve = kaplan_meier(counts, STAGE_KEYS)
-    ages = {name: quantile(curve, share, "survival", STAGE_KEYS) for name, share in SHARES.items()}
-    frame = pd.DataFrame(ages).rename_axis(list(STAGE_KEYS)).reset_index()
-    result = result.merge(frame, on=list(STAGE_KEYS), how="left", validate="one_to_one")
+    wanted = {name: (share, "survival") for name, share in SHARES.items()}
+    ages = quantiles(kaplan_meier(counts, STAGE_KEYS), wanted, STAGE_KEYS)
+    result = result.merge(ages, on=list(STAGE_KEYS), how="left", validate="one_to_one")
     return result.sort_values(["pipeline", "stage_position"], ignore_index=True)

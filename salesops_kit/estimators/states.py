@@ -7,9 +7,15 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
+from salesops_kit.data.engine import shared
 from salesops_kit.periods import Period
 
 _DAY_SECONDS = 86_400
+# What tells when a state was and what followed it; the column is of no use in a deal's one known state.
+_WHEN = frozenset(
+    {"valid_from_at", "valid_to_at", "valid_to_date", "exit"}
+    | {"next_stage", "next_position", "next_is_closed", "next_is_won"}
+)
 
 
 def days_between(later: ir.Value, earlier: ir.Value) -> ir.IntegerValue:
@@ -39,8 +45,13 @@ def at_end_of(states: ir.Table, day: dt.date) -> ir.BooleanValue:
 
 
 def known_states(states: ir.Table, as_of: dt.date) -> ir.Table:
-    """One row per deal: its state at the end of ``as_of``; deleted deals left out."""
-    return states.filter(at_end_of(states, as_of) & ~is_true(states.is_deleted))
+    """One row per deal: its state at the end of ``as_of``; deleted deals left out.
+
+    Columns that tell how long the state lasted or what followed it are left out too: none of it was
+    known at the time, but for the day on which it began.
+    """
+    rows = states.filter(at_end_of(states, as_of) & ~is_true(states.is_deleted))
+    return shared(rows.select(*(name for name in rows.columns if name not in _WHEN)))
 
 
 def falls_in(date: ir.Value, period: Period | None) -> ir.BooleanValue:

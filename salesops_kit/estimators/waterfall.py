@@ -102,7 +102,7 @@ def stays(
         | rows.valid_to_date.isnull()
         | (rows.valid_to_date > closes),
     )
-    begins = (rows.kind != "continued").cast("int64")
+    begins = (rows.kind != "continued").cast("int32")
     rows = rows.mutate(
         stay=begins.sum().over(
             ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no, preceding=None, following=0)
@@ -111,7 +111,7 @@ def stays(
     first_row, last_row = rows.kind != "continued", rows.is_last
 
     def flag(value: ir.BooleanValue) -> ir.BooleanValue:
-        return value.cast("int64").max() == 1
+        return value.cast("int32").max() == 1
 
     return rows.group_by("opportunity_id", "stay").aggregate(
         kind=rows.kind.max(where=first_row),
@@ -129,8 +129,8 @@ def stays(
         is_moved=flag(last_row & rows.is_transferred_out),
         **{f"s_{name}": rows[name].max(where=first_row) for name in also},
         **{f"e_{name}": rows[name].max(where=last_row) for name in also},
-        is_broken=(first_row.cast("int64").sum() != 1)
-        | (last_row.cast("int64").sum() != 1)
+        is_broken=(first_row.cast("int32").sum() != 1)
+        | (last_row.cast("int32").sum() != 1)
         | flag((rows.kind == "opening") & (rows.stay != 1)),
     )
 

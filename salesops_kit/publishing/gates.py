@@ -12,6 +12,7 @@ from salesops_kit.publishing.manifest import Gate
 
 ADDITIVE = "additive headlines"
 JUMPS = "jumps"
+CHECKS = "checks of the data"
 RELATIVE_TOLERANCE = 1e-6
 ABSOLUTE_TOLERANCE = 0.005
 LARGEST_FACTOR = 2.0
@@ -119,6 +120,18 @@ def _are_apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number else None
+
+
+def checks_gate(quality: Mapping[str, Any]) -> Gate:
+    """Whether a check of the data that the company calls an error is raised by the report's own records.
+
+    >>> checks_gate({"errors": ["Amount is negative (3)"], "warnings": []}).status
+    'failed'
+    """
+    errors = [str(text) for text in quality.get("errors", ())]
+    if errors:
+        return Gate(name=CHECKS, status="failed", detail="; ".join(errors))
+    return Gate(name=CHECKS, status="passed", detail=f"{len(quality.get('warnings', ()))} warnings")
 
 
 def not_checked(name: str, why: str) -> Gate:

@@ -23,7 +23,7 @@ from salesops_kit.publishing import outputs, spreadsheets
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.execute import CONTEXT_VARIABLE, Execution, Limits, execute
 from salesops_kit.publishing.files import make_folder, write_file
-from salesops_kit.publishing.gates import jump_gate
+from salesops_kit.publishing.gates import checks_gate, jump_gate
 from salesops_kit.publishing.gates import notes as notes_of
 from salesops_kit.publishing.manifest import Failure, Gate, PublishedFile, Status, Timings
 from salesops_kit.publishing.page_check import page_problems
@@ -220,7 +220,7 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
         headlines=tuple(headlines),
         quality=quality,
         files=files,
-        gates=(jumps,),
+        gates=(checks_gate(quality), jumps),
         is_warm=execution.is_warm,
     )
 

@@ -17,7 +17,7 @@ from salesops_kit.analysis.forecast import accuracy, backtest, changes, commit_b
 from salesops_kit.analysis.forecast._company import company_figures
 from salesops_kit.analysis.forecast._ladder import RUNGS, SHIPPED, SIMULATION, deal_chances
 from salesops_kit.analysis.forecast._naive import seasonal_naive, spread_around
-from salesops_kit.analysis.forecast._outlook import reconciled_team
+from salesops_kit.analysis.forecast._scope_outlook import reconciled_team
 from salesops_kit.analysis.forecast._scores import choose, score
 from salesops_kit.analysis.forecast._series import smoothed
 from salesops_kit.analysis.forecast._simulation import later_draws, open_draws, shifted_chance, shocks

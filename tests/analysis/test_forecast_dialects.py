@@ -14,11 +14,17 @@ from salesops_kit import registry
 from salesops_kit.analysis.forecast import company_reference
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.settings import Settings
+from tests.needing import run_table
 from tests.states import STAGE_TYPES, Change, deal, states_table, table_of
 
 TYPES = {
     "bool": "boolean", "int": "int64", "number": "float64", "rate": "float64", "money": "decimal(18, 4)",
     "date": "date", "instant": "timestamp('UTC')",
+}  # fmt: skip
+# Amounts as decimals for the same reason as the probability below.
+SEALS = {
+    "seal": "string", "period": "string", "sealed_on": "date", "team": "string", "caller": "string",
+    "call": "decimal(18, 4)", "low": "decimal(18, 4)", "high": "decimal(18, 4)", "is_backdated": "boolean",
 }  # fmt: skip
 FORECAST = {name: spec for name, spec in registry.tables().items() if spec.analysis == "forecast"}
 DAY = dt.date(2026, 1, 5)
@@ -56,6 +62,9 @@ def inputs() -> dict[str, ibis.Table]:
         ),
         "teams": canonical("teams", team="North"),
         "reps": canonical("reps", owner_id="rep-1"),
+        "sealed_forecasts": table_of(
+            SEALS, [["ab", "2025-Q4", DAY, "company", "rep", Decimal(5), None, None, False]]
+        ),
     }  # fmt: skip
 
 
@@ -74,9 +83,7 @@ def test_compiles_for_each_dialect(name: str, monkeypatch: pytest.MonkeyPatch) -
     if name == "forecast":
         company_reference(*list(tables.values())[:5], **context)
     else:
-        spec = FORECAST[name]
-        given = [tables[table] for table in (*spec.tables, *spec.optional_tables)]
-        spec.function(*given, **{key: value for key, value in context.items() if key in spec.context})
+        run_table(name, tables, context)
     assert queries
     for query in queries:
         for dialect in ("duckdb", "postgres", "pyspark"):

@@ -14,6 +14,7 @@ from salesops_kit.analysis.pipeline import company_reference
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings
 from tests.analysis.test_funnel_dialects import canonical, inputs
+from tests.needing import run_table
 
 Q1 = Period(dt.date(2026, 1, 1), dt.date(2026, 4, 1), "2026-Q1")
 TABLES = (
@@ -51,15 +52,13 @@ def test_compiles_for_each_dialect(name: str, period: Period | None, monkeypatch
         assert company_reference(tables["opportunity_states"], **context)["teams"] == 1
     else:
         spec = registry.find_table(f"pipeline.{name}")
-        given = {table: tables[table] for table in (*spec.tables, *spec.optional_tables)}
-        known = {key: value for key, value in context.items() if key in spec.context}
         ways: list[dict[str, Any]] = [{}]
         if "by" in spec.options and not spec.options["by"].choices:
             ways.append({"by": BY})
         ways += [{option.name: choice} for option in spec.options.values() for choice in option.choices]
         ways += [{option.name: True} for option in spec.options.values() if option.type is bool]
         for way in ways:
-            frame = spec.function(**given, **known, **way)
+            frame = run_table(spec.name, tables, context, **way)
             numbers = {column for column, unit in spec.units.items() if unit != "date"}
             assert numbers <= set(frame.columns), "every unit is that of a column"
     assert queries

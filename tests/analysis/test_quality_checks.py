@@ -153,10 +153,10 @@ def test_scores_count_each_deal_once(rules: Any) -> None:
     # left-owner, orphan, and the won one whose owner the import does not know.
     assert frame.loc["rep-1", ["deals", "with_problem"]].tolist() == [15, 8]
     assert frame.loc["gone", ["deals", "with_problem", "score"]].tolist() == [1, 1, 0]
-    assert frame.loc["rep-1", "score"] == pytest.approx(100 * 7 / 15)
+    assert frame.loc["rep-1", "score"] == pytest.approx(7 / 15)
     open_amount = 1000 + 10 + 500 + 40 + 0 + 70 + 70 + 60 + 25
     wrong = 500 + 40 + 25 + 200
-    assert frame.loc["rep-1", "amount_score"] == pytest.approx(100 * (1 - wrong / (open_amount + 200)))
+    assert frame.loc["rep-1", "amount_score"] == pytest.approx(1 - wrong / (open_amount + 200))
     total = run(quality.scores, rules=rules).attrs["total"]
     assert (total["deals"], total["with_problem"]) == (16, 9)
 

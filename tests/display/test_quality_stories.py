@@ -74,7 +74,7 @@ def test_scores_name_who_has_most_to_mend() -> None:
             "team": "North",
             "deals": 10,
             "with_problem": 4,
-            "score": 60.0,
+            "score": 0.6,
             "amount": 1.0,
             "amount_with_problem": 1.0,
             "amount_score": 0.0,
@@ -83,19 +83,18 @@ def test_scores_name_who_has_most_to_mend() -> None:
             "team": "South",
             "deals": 10,
             "with_problem": 0,
-            "score": 100.0,
+            "score": 1.0,
             "amount": 1.0,
             "amount_with_problem": 0.0,
-            "amount_score": 100.0,
+            "amount_score": 1.0,
         },
     ]
-    total = {"deals": 20.0, "with_problem": 4.0, "score": 80.0}
+    total = {"deals": 20.0, "with_problem": 4.0, "score": 0.8}
     exhibit = story.scores(framed(rows, total=total, options={"by": "team"}))
     assert exhibit.message == (
-        "An error or warning touches 4 of 20 deals: the score is 80.0 of 100. "
-        "North has most to mend, with 60.0."
+        "An error or warning touches 4 of 20 deals: the score is 80.0%. North has most to mend, with 60.0%."
     )
-    clean = story.scores(framed(rows[1:], total={"deals": 10.0, "with_problem": 0.0, "score": 100.0}))
+    clean = story.scores(framed(rows[1:], total={"deals": 10.0, "with_problem": 0.0, "score": 1.0}))
     assert clean.message == "No error or warning touches any of the 10 deals."
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from salesops_kit.analysis.forecast._conversion import RECENCY
-from salesops_kit.analysis.forecast._history import Floats, History, Stretches
+from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
 from salesops_kit.analysis.forecast._view import Deals, PastQuarter, View
 from salesops_kit.periods import Period
 
@@ -22,20 +22,30 @@ FEWEST_DEALS, FEWEST_WINS = 1_200, 200
 MOST_DEALS = 12_000
 _FOLDS = 3
 _FAR_DAYS = 10_000
+_YEAR_DAYS = 375
 _SEED = 20_260_731
 
 
 def features(history: History, rows: Stretches, day: int, target: Period) -> Floats:
-    """What trees see of each deal on a day: nothing that is only known later."""
+    """What trees see of each deal on a day: nothing that is only known later.
+
+    Every column has fewer values than trees have bins, so that no bins are looked for.
+    """
     end = target.end.toordinal()
     # Far away rather than missing: a column without any known value cannot be cut into bins.
     dated = np.where(rows.close_day < 0, end + _FAR_DAYS, rows.close_day)
     return np.column_stack(
         [
-            rows.stage, rows.category, history.type[rows.deal], np.log1p(np.maximum(rows.amount, 0)),
-            day - rows.stage_since, dated - day, dated - end, np.full(len(rows), end - day),
+            rows.stage, rows.category, history.type[rows.deal],
+            np.round(np.log1p(np.maximum(rows.amount, 0)) * 8), _coarse(day - rows.stage_since),
+            _coarse(dated - day), _coarse(dated - end), np.full(len(rows), end - day),
         ]
     ).astype(float)  # fmt: skip
+
+
+def _coarse(days: Ints) -> Ints:
+    """Steps of three days, those beyond a year as a year."""
+    return np.clip(days, -_YEAR_DAYS, _YEAR_DAYS) // 3
 
 
 def chances(view: View, past: Sequence[PastQuarter]) -> Floats | None:

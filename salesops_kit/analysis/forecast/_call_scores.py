@@ -13,7 +13,7 @@ import pandas as pd
 from salesops_kit.analysis.forecast._backtest import scored_rows
 from salesops_kit.analysis.forecast._calls import LEVELS, Calls
 from salesops_kit.analysis.forecast._ladder import SHIPPED
-from salesops_kit.analysis.forecast._outlook import whole_outlook
+from salesops_kit.analysis.forecast._scope_outlook import whole_outlook
 from salesops_kit.analysis.forecast._source import read_source
 from salesops_kit.estimators.predictive import bias, wape
 from salesops_kit.language import _
@@ -46,7 +46,8 @@ def calls(
     call by ``as_of`` (for the model the expected value), ``callers``, how many called; ``past_calls``,
     ``wape`` and ``bias`` (above 0: too high) over weeks 1, 5, 9 and 12 of the last ``quarters`` quarters
     that had ended, and ``corrected`` = call / (1 + bias). Missing where nobody called, or never before.
-    Quarters count for a level only where somebody of it had called by that week.
+    Quarters count for a level only where somebody of it had called by that week. Executives call the whole
+    company, so that they are left out for a part of it.
     """
     source = read_source(
         opportunity_states, opportunities, stages, forecast_calls, team_memberships,
@@ -56,7 +57,9 @@ def calls(
     shipped = scored[scored["method"] == SHIPPED]
     label = source.quarters[source.here].label
     rows = []
-    for level in LEVELS:
+    # Executives call the company; their rows lie in whatever slice the executives belong to.
+    is_part = reference is not None and not source.is_all_of(reference)
+    for level in LEVELS[: -1 if is_part else None]:
         standing = _told(source.calls, label, as_of.toordinal(), level)
         past = [
             (row.actual, told)

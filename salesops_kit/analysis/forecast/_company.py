@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from salesops_kit.analysis.forecast._ladder import Forecast, Models
-from salesops_kit.analysis.forecast._scores import choices, score, shipped_forecast
-from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_key, origin_of
+from salesops_kit.analysis.forecast._coefficients import coefficients
+from salesops_kit.analysis.forecast._ladder import Forecast
+from salesops_kit.analysis.forecast._scores import as_figures, choices, outcomes, score, shipped_forecast
+from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_key, origin_of, week_before
 from salesops_kit.settings import NO_TEAM
 
 AHEAD = (0, 1)
-# Levels of the conversion's groups that teams share: type, due, stage.
-_SHARED_LEVELS = 3
 
 
 @lru_cache(maxsize=8)
@@ -24,36 +24,49 @@ def company_figures(source: Source) -> Mapping[str, Any]:
 
     ``teams``: how many there are. ``chosen``: the rung that ships, by quarter. ``origins``: by origin and
     horizon the chances of groups down to the stage and the weekly chances' coefficients.
-    ``gap_per_variance``: by horizon, how much of the gap between the company's forecast and the sum of
-    the teams' each team takes per unit of its forecast's variance.
+    ``backtest``: the scores of each method at each past origin, ``said``: what became of chances, as
+    :func:`outcomes` has it. ``gap_per_variance``: by origin (the day itself, and the week before it) and
+    horizon how much of the gap between the company's forecast and the sum of the teams' each team takes per
+    unit of its forecast's variance.
     """
-    chosen = choices(score(source), source)
-    origins: dict[str, Any] = {}
-    for place, quarter in enumerate(source.quarters[: source.here + 1]):
-        for day in {*(origin_of(quarter, week) for week in WEEKS), source.as_of}:
-            if quarter.contains(day) and day <= source.as_of:
-                _add(origins, source.models(place, day))
-    _add(origins, source.models(source.here, source.as_of, 1))
+    scored = score(source)
     teams = [team for team in source.history.teams_present if team != NO_TEAM]
-    figures: dict[str, Any] = {"teams": len(teams), "chosen": chosen, "origins": origins}
-    figures["gap_per_variance"] = {str(ahead): _gap(source, figures, ahead) for ahead in AHEAD}
+    figures: dict[str, Any] = {
+        "teams": len(teams),
+        "chosen": choices(scored, source),
+        "origins": _origins(source),
+        "backtest": as_figures(scored),
+        "said": {name: column.tolist() for name, column in outcomes(source).items()},
+    }
+    figures["gap_per_variance"] = {
+        origin_key(day, ahead): _gap(source.standing_on(day), figures, ahead)
+        for day, ahead in _moments(source)
+    }
     return figures
 
 
-def _add(origins: dict[str, Any], models: Models) -> None:
-    view = models.view
-    if not view.past:
-        return
-    shared = {
-        key: round(rate, 6)
-        for key, rate in models.conversion.rates.items()
-        if key.count("|") <= _SHARED_LEVELS
-    }
-    hazard = models.hazard_model
-    coefficients: dict[str, Any] = {}
-    if hazard is not None:
-        coefficients = {**hazard.figures(), "sizes": [float(value) for value in hazard.design.amounts]}
-    origins[origin_key(view.origin, view.ahead)] = {"conversion": shared, "hazard": coefficients}
+def _moments(source: Source) -> list[tuple[dt.date, int]]:
+    """The days and horizons for which this report shows a forecast."""
+    before = week_before(source.as_of, source.quarters[source.here])
+    return [*((source.as_of, ahead) for ahead in AHEAD), *([(before, 0)] if before < source.as_of else [])]
+
+
+def _origins(source: Source) -> dict[str, Any]:
+    """What was learnt at each origin, from the fits of the backtest where it has them."""
+    found = dict(source.learnt)
+    moments = [
+        (place, day, 0)
+        for place, quarter in enumerate(source.quarters[: source.here + 1])
+        for day in sorted(origin_of(quarter, week) for week in WEEKS)
+        if day <= source.as_of
+    ]
+    for place, day, ahead in [*moments, *((source.here, day, ahead) for day, ahead in _moments(source))]:
+        key = origin_key(day, ahead)
+        if key not in found:
+            models = source.models(place, day, ahead)
+            if models.view.past:
+                found[key] = coefficients(models)
+    return found
 
 
 def _gap(source: Source, figures: Mapping[str, Any], ahead: int) -> float:

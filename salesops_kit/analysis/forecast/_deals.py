@@ -10,8 +10,9 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.forecast._ladder import deal_chances
-from salesops_kit.analysis.forecast._source import read_source
+from salesops_kit.analysis.forecast._ladder import Models, deal_chances
+from salesops_kit.analysis.forecast._scope_outlook import whole_outlook
+from salesops_kit.analysis.forecast._source import Source, read_source
 from salesops_kit.analysis.forecast._view import DUE, due
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import InputError, Problem
@@ -49,8 +50,8 @@ def deals(
     """The open deals that move the quarter's forecast most.
 
     One row per deal, at most ``top`` (0 for all): ``chance`` of being won within the quarter (the mean of
-    the conversion's and the weekly chances'), ``expected`` = chance x amount x the money that past
-    quarters brought per money so expected, and ``variance_share``, the deal's chance x (1 - chance) x
+    the conversion's and the weekly chances'), ``expected``, chance x amount, scaled so that all open deals
+    sum to ``open_deals`` of ``forecast.outlook``, and ``variance_share``, the deal's chance x (1 - chance) x
     amount squared over that of all open deals, by which the list is ordered. ``is_due``: the close date
     is in the quarter. ``next_step_date`` and ``days_to_next_step`` (negative: past) are known only on the
     data's last day. An unknown amount counts as 0. Raises :class:`InputError` when ``top`` is below 0.
@@ -63,24 +64,15 @@ def deals(
     )  # fmt: skip
     models = source.models(source.here, source.as_of, 0, reference)
     history, rows = source.history, models.view.open_deals.rows
-    chance = deal_chances(models) * (not source.is_over)
-    variance = chance * (1 - chance) * rows.amount**2
-    whole = float(variance.sum())
-    frame = pd.DataFrame(
-        {
-            "opportunity_id": np.array(history.deals, dtype=object)[rows.deal],
-            "owner_id": np.array(history.owners, dtype=object)[rows.owner],
-            "team": np.array(history.teams, dtype=object)[rows.team],
-            "stage": np.array([stage for _pipeline, stage in history.stages], dtype=object)[rows.stage],
-            "forecast_category": np.array(history.categories, dtype=object)[rows.category],
-            "amount": rows.amount,
-            "close_date": [dt.date.fromordinal(int(day)) if day > 0 else None for day in rows.close_day],
-            "is_due": due(rows, models.view.target) == DUE,
-            "stage_age_days": source.as_of.toordinal() - rows.stage_since,
-            "chance": chance,
-            "expected": chance * models.amounts,
-            "variance_share": variance / whole if whole > 0 else np.nan,
-        }
+    frame = _valued(source, models, reference).assign(
+        owner_id=np.array(history.owners, dtype=object)[rows.owner],
+        team=np.array(history.teams, dtype=object)[rows.team],
+        stage=np.array([stage for _pipeline, stage in history.stages], dtype=object)[rows.stage],
+        forecast_category=np.array(history.categories, dtype=object)[rows.category],
+        amount=rows.amount,
+        close_date=[dt.date.fromordinal(int(day)) if day > 0 else None for day in rows.close_day],
+        is_due=due(rows, models.view.target) == DUE,
+        stage_age_days=source.as_of.toordinal() - rows.stage_since,
     )
     frame = frame.sort_values(
         ["variance_share", "expected", "opportunity_id"], ascending=[False, False, True], ignore_index=True
@@ -88,6 +80,54 @@ def deals(
     frame = frame.head(top) if top else frame
     frame = _with_steps(frame, opportunities, as_of, settings)
     return with_rep_names(frame[_COLUMNS], reps)
+
+
+@table(units={"expected": "money", "chance": "rate", "variance_share": "rate"})
+def chances(
+    opportunity_states: ir.Table,
+    opportunities: ir.Table | None = None,
+    stages: ir.Table | None = None,
+    forecast_calls: ir.Table | None = None,
+    team_memberships: ir.Table | None = None,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    reference: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Every open deal with its chance, as other analyses read it.
+
+    One row per ``opportunity_id`` with ``chance``, ``expected`` and ``variance_share`` as in
+    ``forecast.deals``; all are missing before a past quarter is known. None is expected once the quarter is
+    over.
+    """
+    source = read_source(
+        opportunity_states, opportunities, stages, forecast_calls, team_memberships,
+        as_of=as_of, period=period, settings=settings,
+    )  # fmt: skip
+    models = source.models(source.here, source.as_of, 0, reference)
+    frame = _valued(source, models, reference)
+    if not models.view.past:
+        frame[["chance", "expected", "variance_share"]] = np.nan
+    return frame.sort_values("opportunity_id", ignore_index=True)
+
+
+def _valued(source: Source, models: Models, reference: Mapping[str, Any] | None) -> pd.DataFrame:
+    """The open deals, in the order of the models, with what each is worth to the forecast."""
+    rows = models.view.open_deals.rows
+    chance = deal_chances(models) * (not source.is_over)
+    variance = chance * (1 - chance) * rows.amount**2
+    whole = float(variance.sum())
+    expected = chance * models.amounts
+    wanted = float(np.nan_to_num(whole_outlook(source, reference, 0).open_deals))
+    return pd.DataFrame(
+        {
+            "opportunity_id": np.array(source.history.deals, dtype=object)[rows.deal],
+            "chance": chance,
+            "expected": expected * (wanted / expected.sum()) if expected.sum() > 0 else expected,
+            "variance_share": variance / whole if whole > 0 else np.full(len(rows), np.nan),
+        }
+    )
 
 
 def _with_steps(

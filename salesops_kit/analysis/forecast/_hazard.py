@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from threadpoolctl import threadpool_limits
 
 from salesops_kit.analysis.forecast._conversion import RECENCY
 from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
+from salesops_kit.analysis.forecast._threads import one_thread
 from salesops_kit.analysis.forecast._view import View
 from salesops_kit.periods import Period
 
@@ -167,8 +167,7 @@ def fit(view: View, days: Sequence[int]) -> Hazard | None:
     for kind, label in ((WON, won), (LOST, lost)):
         known = figures.get(kind) or {}
         centre = np.array([known.get(name, 0.0) for name in design.names])
-        # Such small products lose more to threads than they gain.
-        with threadpool_limits(1):
+        with one_thread():
             found.append(_logistic(matrix, label, weight, centre, COMPANY_RIDGE if known else RIDGE))
     return Hazard(design, found[0], found[1])
 

@@ -27,7 +27,7 @@ HAZARD, BOOSTED, SIMULATION, SHIPPED = "hazard", "boosted", "simulation", "shipp
 VALUE_STRENGTH = 20.0
 # The correlation of deals before any quarter was seen, and what that counts for in quarters.
 CORRELATION, CORRELATION_STRENGTH = 0.05, 6.0
-_COMMON_LATER = 0.5
+COMMON_LATER = 0.5
 
 
 @dataclass(frozen=True)
@@ -185,32 +185,19 @@ def _stage_weighted(models: Models) -> Forecast:
     return Forecast(Predictive.of(total), models.booked, float((expected * rows.amount).sum()), 0.0, expected)
 
 
-def _independent(models: Models, chance: Floats) -> Forecast:
-    """Open deals as independent draws, create-and-close at its mean."""
-    opened = open_draws(chance, models.amounts, 0.0, shocks())
-    later = models.later.mean
-    return Forecast(
-        Predictive.of(models.booked + opened + later),
-        models.booked,
-        float((chance * models.amounts).sum()),
-        later,
-        chance,
-    )
-
-
 def _by_conversion(models: Models) -> Forecast | None:
     if not models.view.past:
         return None
-    return _independent(models, _conversion.chances(models.view, models.conversion))
+    return simulate(models, _conversion.chances(models.view, models.conversion))
 
 
 def _by_hazard(models: Models) -> Forecast | None:
-    return None if models.hazard is None else _independent(models, models.hazard)
+    return None if models.hazard is None else simulate(models, models.hazard)
 
 
 def _by_trees(models: Models) -> Forecast | None:
     chance = _boosted.chances(models.view, models.view.past)
-    return None if chance is None else _independent(models, chance)
+    return None if chance is None else simulate(models, chance)
 
 
 def _smoothing(models: Models) -> Forecast | None:
@@ -230,11 +217,14 @@ def _smoothing(models: Models) -> Forecast | None:
 
 
 def simulate(models: Models, chance: Floats, amounts: Floats | None = None) -> Forecast:
-    """Rung 7 from given chances: open deals and create-and-close under one shock."""
+    """Open deals of given chances and create-and-close, drawn under one shock.
+
+    Every rung that gives chances is drawn so: independent deals would make its range too narrow.
+    """
     shock = shocks()
     money = models.amounts if amounts is None else amounts
     opened = open_draws(chance, money, models.correlation, shock)
-    later = later_draws(models.later.deals, models.later.spread, models.later.amounts, shock, _COMMON_LATER)
+    later = later_draws(models.later.deals, models.later.spread, models.later.amounts, shock, COMMON_LATER)
     return Forecast(
         Predictive.of(models.booked + opened + later),
         models.booked,

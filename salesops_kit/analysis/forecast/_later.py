@@ -19,11 +19,16 @@ SPREAD, SPREAD_STRENGTH = 0.25, 4.0
 
 @dataclass(frozen=True)
 class Later:
-    """``deals``: wins expected. ``amounts``: what such wins brought, ``spread``: how far the rate varies."""
+    """``deals``: wins expected, ``share`` of the arrivals of the days left, which come at ``rate`` a day.
+
+    ``amounts``: what such wins brought, ``spread``: how far their number varies.
+    """
 
     deals: float
     amounts: Floats
     spread: float
+    share: float = 0.0
+    rate: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -54,4 +59,4 @@ def fit(view: View) -> Later:
     amounts = np.concatenate([np.zeros(0), *(each.later for each in past[-12:])])
     if not len(amounts):
         amounts = view.open_deals.rows.amount
-    return Later(share * rate * days, amounts, float(np.sqrt(np.clip(squared, 0.01, 1.0))))
+    return Later(share * rate * days, amounts, float(np.sqrt(np.clip(squared, 0.01, 1.0))), share, rate)

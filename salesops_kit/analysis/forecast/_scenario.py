@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit.analysis.forecast._ladder import Models, deal_chances, simulate
+from salesops_kit.analysis.forecast._scope_outlook import Outlook, whole_outlook
 from salesops_kit.analysis.forecast._source import Source, read_source
 from salesops_kit.errors import InputError, Problem, unknown
 from salesops_kit.periods import Period
@@ -45,9 +46,10 @@ def scenario(
 ) -> pd.DataFrame:
     """The quarter's forecast as it is and as it would be under assumptions.
 
-    Three rows (``case``: current, scenario, difference) of the simulation's ``p10``, ``p50``, ``p90``,
-    ``mean``, ``booked``, ``open_deals`` and ``create_and_close``; both cases use the same random draws, so
-    that they differ by the assumptions alone. ``won`` and ``lost`` are ids of open deals, separated by
+    Three rows (``case``: current, scenario, difference) of ``p10``, ``p50``, ``p90``, ``mean``, ``booked``,
+    ``open_deals`` and ``create_and_close``. The current case is ``forecast.outlook``; the difference is that
+    between two simulations, scaled to it, that use the same random draws and differ by the assumptions alone.
+    ``won`` and ``lost`` are ids of open deals, separated by
     commas, taken as closed at their amount in the quarter. ``win_rate_factor`` multiplies every chance and
     the number of create-and-close wins. ``delay_days`` (-365 to 365) lets every open deal close so many days
     later, and create-and-close lose that part of the days left. ``hires`` new reps add
@@ -75,19 +77,35 @@ def scenario(
             problems.append(Problem("out of range", column=name, expected=f"{low} to {high}", got=str(value)))
     if problems:
         raise InputError(problems)
+    found = whole_outlook(source, reference, models.view.ahead)
     chance, amounts = _chances(models, source), models.amounts
+    scale = _ratio(found.open_deals, float((chance * amounts).sum()))
     changed = np.clip(_delayed(models, chance, delay_days) * win_rate_factor, 0, 1)
     changed = np.where(set_won, 1.0, np.where(set_lost, 0.0, changed))
-    money = np.where(set_won, models.view.open_deals.rows.amount, amounts)
+    money = np.where(set_won, models.view.open_deals.rows.amount, amounts * scale)
     factor = win_rate_factor * _left(models, delay_days) * _grown(models, hires, hire_productivity)
-    open_share = 0.0 if source.is_over and not ahead else 1.0
-    before = _case(models, chance, amounts, open_share)
-    after = _case(models, changed, money, open_share * factor)
+    later = _ratio(found.create_and_close, models.later.mean)
+    before = _case(models, chance, amounts * scale, later)
+    after = _case(models, changed, money, later * factor)
     change = {name: after[name] - before[name] for name in _MONEY}
-    result = pd.DataFrame([before, after, change])
+    current = _current(found)
+    result = pd.DataFrame([current, {name: current[name] + change[name] for name in _MONEY}, change])
     result.insert(0, "case", [CURRENT, SCENARIO, DIFFERENCE])
     result.insert(1, "period", models.view.target.label)
     return result
+
+
+def _ratio(wanted: float, given: float) -> float:
+    return float(np.nan_to_num(wanted)) / given if given > 0 else 0.0
+
+
+def _current(found: Outlook) -> dict[str, float]:
+    total = found.total
+    return {
+        "p10": total.quantile(0.1), "p50": total.quantile(0.5), "p90": total.quantile(0.9),
+        "mean": total.mean, "booked": found.booked, "open_deals": found.open_deals,
+        "create_and_close": found.create_and_close,
+    }  # fmt: skip
 
 
 def _open_ids(models: Models, name: str, text: str, problems: list[Problem]) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
+from salesops_kit.analysis.forecast._coefficients import coefficients
 from salesops_kit.analysis.forecast._ladder import (
     RUNGS,
     SHIPPED,
@@ -18,7 +18,9 @@ from salesops_kit.analysis.forecast._ladder import (
     Models,
     Rung,
 )
-from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_of
+from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_key, origin_of
+from salesops_kit.analysis.forecast._threads import one_thread
+from salesops_kit.analysis.forecast._view import View
 
 SHARES = {"p2_5": 0.025, "p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p97_5": 0.975}
 COLUMNS = [
@@ -34,6 +36,8 @@ COLUMNS = [
     *SHARES,
     "crps",
 ]
+# The limits of the groups of chances that are compared with what came.
+GROUPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 # Before so many quarters were scored the simulation ships; a simpler rung ships when its CRPS is at most
 # this much above the best, and within one standard error of it.
 FEWEST_QUARTERS, TOLERANCE = 3, 0.05
@@ -43,18 +47,63 @@ def score(source: Source, ahead: int = 0, company: Mapping[str, Any] | None = No
     """One row per past quarter, week and rung that has a forecast; columns ``COLUMNS`` without shipped rows.
 
     A quarter is scored when it had ended by ``as_of`` and a quarter before it was known. A source is
-    scored once.
+    scored once; that of several teams is that of the company where its figures hold it.
     """
     key = (ahead, None if company is None else id(company))
     if key not in source.scored:
-        source.scored[key] = _score(source, ahead, company)
+        known = (company or {}).get("backtest") if ahead == 0 and source.is_all_of(company) else None
+        source.scored[key] = _score(source, ahead, company) if known is None else from_figures(known)
     return source.scored[key]
+
+
+def _said(source: Source, place: int, origin: dt.date, forecast: Forecast) -> pd.DataFrame:
+    """The chance that each deal was given at an origin, and whether the quarter won it."""
+    final = View(source.history, source.quarters, place, source.as_of)
+    then = final.as_it_stood(origin.toordinal(), source.quarters[place], 1).deals
+    chance = np.zeros(0) if forecast.chance is None else forecast.chance
+    group = np.digitize(chance, GROUPS)
+    return pd.DataFrame({"group": group, "chance": chance, "won": then.won, "deal": then.rows.deal})
+
+
+def outcomes(source: Source, company: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """What became of the chances that deals were given at past origins, by group of chances.
+
+    Columns ``group`` (a place among ``GROUPS``), ``n`` (deals at origins), ``deals`` (each counted once),
+    ``predicted`` and ``observed``, the mean chance and the share won in the quarter.
+    """
+    if source.is_all_of(company) and "said" in (company or {}):
+        return pd.DataFrame((company or {})["said"])
+    score(source, 0, company)
+    columns = ["group", "n", "deals", "predicted", "observed"]
+    said = source.said[None if company is None else id(company)]
+    if not said:
+        return pd.DataFrame([], columns=columns).astype("float64")
+    rows = pd.concat(said, ignore_index=True).groupby("group")
+    return rows.agg(
+        n=("chance", "size"),
+        deals=("deal", "nunique"),
+        predicted=("chance", "mean"),
+        observed=("won", "mean"),
+    ).reset_index()[columns]
+
+
+def as_figures(scored: pd.DataFrame) -> dict[str, list[Any]]:
+    """Scores as plain numbers, column by column."""
+    return scored.assign(origin=[day.isoformat() for day in scored["origin"]]).to_dict("list")
+
+
+def from_figures(figures: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Scores from plain numbers."""
+    frame = pd.DataFrame(dict(figures))
+    return frame.assign(
+        origin=pd.Series([dt.date.fromisoformat(day) for day in frame["origin"]], dtype=object)
+    )
 
 
 def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.DataFrame:
     rows = []
-    # Small fits gain nothing from threads, and lose much to them on a busy machine.
-    with threadpool_limits(1):
+    said = source.said.setdefault(None if company is None else id(company), [])
+    with one_thread():
         for place, quarter in enumerate(source.quarters[: source.here + 1]):
             target = source.quarters[place + ahead]
             if target.last_day > source.as_of:
@@ -69,6 +118,10 @@ def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.
                     forecast = rung.forecast(models)
                     if forecast is not None:
                         rows.append(_row(forecast, rung, target.label, week, origin, actual))
+                    if forecast is not None and rung.name == SIMULATION and ahead == 0:
+                        said.append(_said(source, place, origin, forecast))
+                if company is None:
+                    source.learnt[origin_key(origin, ahead)] = coefficients(models)
     return pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
 
 
@@ -146,7 +199,7 @@ def with_shipped(scored: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFram
 
 def shipped_forecast(models: Models, name: str) -> tuple[str, Forecast | None]:
     """The forecast of the chosen rung, else of the simulation; and which of the two it is."""
-    with threadpool_limits(1):
+    with one_thread():
         for wanted in (name, SIMULATION):
             rung = next(rung for rung in RUNGS if rung.name == wanted)
             forecast = rung.forecast(models)

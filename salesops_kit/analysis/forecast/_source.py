@@ -20,7 +20,7 @@ from salesops_kit.analysis.forecast._view import View
 from salesops_kit.data.engine import collect
 from salesops_kit.estimators.states import is_true
 from salesops_kit.periods import Period, prior_as_of
-from salesops_kit.settings import Settings
+from salesops_kit.settings import NO_TEAM, Settings
 
 WEEKS = (1, 5, 9, 12)
 
@@ -41,8 +41,7 @@ class Source:
         self, place: int, origin: dt.date, ahead: int = 0, company: Mapping[str, Any] | None = None
     ) -> Models:
         """The models that forecast quarter ``place + ahead`` from what was known at the end of a day."""
-        # Several teams together are no small team: what they are pulled to would be mostly themselves.
-        pooled = company if company is not None and len(self.history.teams_present) < 2 else {}
+        pooled = company if company is not None and self.is_one_team else {}
         figures = (pooled.get("origins") or {}).get(origin_key(origin, ahead))
         view = View(self.history, self.quarters, place, origin, ahead, figures)
         return Models(view, self.calls, self.grid, self.default_rates)
@@ -51,6 +50,42 @@ class Source:
     def scored(self) -> dict[Any, pd.DataFrame]:
         """Scores of past origins, kept by whoever computed them."""
         return {}
+
+    @cached_property
+    def said(self) -> dict[Any, list[pd.DataFrame]]:
+        """The chances that deals were given at the origins that have been scored, and what came."""
+        return {}
+
+    @cached_property
+    def outlooks(self) -> dict[Any, Any]:
+        """Forecasts of the scope's teams, kept by whoever computed them."""
+        return {}
+
+    @cached_property
+    def learnt(self) -> dict[str, Any]:
+        """What was learnt at the origins that have been scored, by :func:`origin_key`."""
+        return {}
+
+    @property
+    def is_one_team(self) -> bool:
+        """Whether all deals are one team's, so that it is pulled to the company's figures."""
+        # Several teams together are no small team: what they are pulled to would be mostly themselves.
+        return len(self.history.teams_present) < 2
+
+    def standing_on(self, day: dt.date) -> Source:
+        """The same as of an earlier day of the quarter: the day itself or :func:`week_before` it."""
+        if day not in self._earlier:
+            self._earlier[day] = replace(self, as_of=day)
+        return self._earlier[day]
+
+    @cached_property
+    def _earlier(self) -> dict[dt.date, Source]:
+        return {}
+
+    def is_all_of(self, company: Mapping[str, Any] | None) -> bool:
+        """Whether the scope is the company that the figures are of: only then it has all of its teams."""
+        named = [team for team in self.history.teams_present if team != NO_TEAM]
+        return company is not None and len(named) == company["teams"]
 
     @cached_property
     def _teams(self) -> dict[str, Source]:
@@ -81,6 +116,11 @@ class Source:
 def origin_key(origin: dt.date, ahead: int) -> str:
     """How the company's figures name an origin and a horizon."""
     return f"{origin.isoformat()}+{ahead}"
+
+
+def week_before(as_of: dt.date, quarter: Period) -> dt.date:
+    """The day that a forecast is compared with: a week earlier, but not before the quarter."""
+    return max(as_of - dt.timedelta(days=7), quarter.start)
 
 
 def origin_of(quarter: Period, week: int) -> dt.date:
@@ -125,8 +165,9 @@ def _read(
     for _ in range(2):
         quarters.append(fiscal.next(quarters[-1]))
     grid = [origin_of(quarter, week) for quarter in quarters[: place + 1] for week in WEEKS]
-    same = [prior_as_of(as_of, here, quarter) for quarter in quarters[:place]]
-    days = [day for day in (*grid, *same) if day < as_of]
+    before = week_before(as_of, here)
+    same = [prior_as_of(day, here, quarter) for quarter in quarters[:place] for day in (as_of, before)]
+    days = [day for day in (*grid, *same, before) if day < as_of]
     history = read_history(rows, opportunities.to_expr() if opportunities is not None else None, days, as_of)
     calls = read_calls(
         None if forecast_calls is None else forecast_calls.to_expr(),

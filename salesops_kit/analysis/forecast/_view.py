@@ -30,7 +30,10 @@ class Deals:
 
 @dataclass(frozen=True)
 class PastQuarter:
-    """One earlier quarter as it stood as far into it as the origin is into its own."""
+    """One earlier quarter as it stood as far into it as the origin is into its own.
+
+    ``later`` are the amounts of create-and-close, ``later_owner`` whose they were.
+    """
 
     quarter: Period
     day: int
@@ -38,6 +41,7 @@ class PastQuarter:
     deals: Deals
     booked: float
     later: Floats
+    later_owner: Ints
     born: int
 
     @property
@@ -90,10 +94,20 @@ class View:
         """Won deals as known at the origin."""
         return self.closings.take(self.closings.is_won)
 
+    def won_in(self, quarter: Period) -> Stretches:
+        """Won deals with a close date in a quarter, as known at the origin."""
+        return self.bookings.take(_inside(self.bookings.close_day, quarter))
+
     def booked(self, quarter: Period) -> float:
         """Bookings of a quarter as known at the origin."""
-        rows = self.bookings
-        return float(rows.amount[_inside(rows.close_day, quarter)].sum())
+        return float(self.won_in(quarter).amount.sum())
+
+    def booked_by(self, quarter: Period, days: Sequence[int]) -> Floats:
+        """Bookings of a quarter with a close date by each of the days, as known at the origin."""
+        rows = self.won_in(quarter)
+        order = np.argsort(rows.close_day, kind="stable")
+        sums = np.concatenate([[0.0], np.cumsum(rows.amount[order])])
+        return np.asarray(sums[np.searchsorted(rows.close_day[order], days, side="right")])
 
     @cached_property
     def open_deals(self) -> Deals:
@@ -117,7 +131,7 @@ class View:
     def as_it_stood(self, day: int, target: Period, ago: int) -> PastQuarter:
         """What was open on an earlier day, and what the target had brought by the origin."""
         rows = self.standing(day)
-        won = self.bookings.take(_inside(self.bookings.close_day, target))
+        won = self.won_in(target)
         count = len(self.history.deals)
         amount, is_won = np.zeros(count), np.zeros(count, dtype=bool)
         amount[won.deal], is_won[won.deal] = won.amount, True
@@ -132,6 +146,7 @@ class View:
             deals=Deals(rows, day, is_won[rows.deal], amount[rows.deal]),
             booked=float(won.amount[before[won.deal] & ~was_open[won.deal]].sum()),
             later=won.amount[rest],
+            later_owner=won.owner[rest],
             born=self.born(day, target.end.toordinal() - 1),
         )
 

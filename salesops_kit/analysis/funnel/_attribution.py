@@ -14,7 +14,7 @@ import pandas as pd
 
 from salesops_kit.analysis.funnel._cohort_periods import end_of_day
 from salesops_kit.data.as_of import midnight
-from salesops_kit.data.engine import collect
+from salesops_kit.data.engine import collect, shared
 from salesops_kit.errors import InputError, NotAvailableError, Problem
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.outcomes import is_booked
@@ -71,7 +71,7 @@ def attribution(
         raise NotAvailableError(_("Attribution to sources needs the leads."))
     if leads is not None:
         _assert_unique(leads, "leads", "lead_id")
-    deals = _deals(opportunity_states, opportunities, as_of, period)
+    deals = shared(_deals(opportunity_states, opportunities, as_of, period))
     found = _credits(deals, _touches_of_deals(deals, touches, leads, by), ("deals", "pipeline", "won"))
     unknown_amount = int(found.pop("unknown").sum())
     if leads is not None:
@@ -97,17 +97,18 @@ def _deals(states: ir.Table, opportunities: ir.Table, as_of: dt.date, period: Pe
     """The deals created or booked in the period: what is credited, and until which instant."""
     columns = ["created_at", "created_date", "account_id"]
     present = [name for name in columns if name in opportunities.columns]
-    rows = join_dimensions(known_states(states, as_of), (), {"opportunities": opportunities}, present)
+    known, read = known_states(states, as_of), ["close_date", "is_closed", "is_won", "amount"]
+    rows = join_dimensions(known, (), {"opportunities": opportunities}, present, only=read)
     is_new = falls_in(rows.created_date, period) if "created_date" in present else ibis.literal(value=False)
     is_won = is_booked(rows, period)
     kept = rows.select(
         unit_id=rows.opportunity_id,
         account_id=rows.account_id if "account_id" in present else ibis.null("string"),
         event_at=rows.created_at,
-        deals=is_new.cast("int64"),
+        deals=is_new.cast("int32"),
         pipeline=ibis.cases((is_new, rows.amount)),
         won=ibis.cases((is_won, rows.amount)),
-        unknown=((is_new | is_won) & rows.amount.isnull()).cast("int64"),
+        unknown=((is_new | is_won) & rows.amount.isnull()).cast("int32"),
         is_wanted=is_new | is_won,
     )
     return kept.filter(kept.is_wanted).drop("is_wanted")

@@ -79,7 +79,8 @@ def bookings(
     dimensions = grouping(by, tables, _RESULT)
     names = [dimension.name for dimension in dimensions]
     span = Period(shown[0].start, last.end, "")
-    rows = join_dimensions(won_in(known_states(opportunity_states, as_of), span), dimensions, tables)
+    booked = won_in(known_states(opportunity_states, as_of), span)
+    rows = join_dimensions(booked, dimensions, tables, only=["close_date", "amount"])
     keys = [dimension.column_in_rows for dimension in dimensions]
     daily = rows.group_by([*keys, "close_date"]).aggregate(
         deals_won=rows.count(), bookings=ibis.coalesce(rows.amount, 0).sum()

@@ -13,7 +13,7 @@ from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.analysis.funnel._transitions import window
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
-from salesops_kit.estimators.competing_risks import aalen_johansen, add_counts, quantile
+from salesops_kit.estimators.competing_risks import aalen_johansen, add_counts, quantiles
 from salesops_kit.estimators.dimensions import (
     Dimension,
     join_dimensions,
@@ -47,6 +47,12 @@ _RESULT = [
     "closed_only_low",
     "closed_only_high",
 ]
+_LENGTHS = {
+    "p50": (0.5, "middle"),
+    "p50_low": (0.5, "earliest"),
+    "p50_high": (0.5, "latest"),
+    "p75": (0.75, "middle"),
+}
 
 
 @table(
@@ -167,16 +173,9 @@ def _competing(ages: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
             earliest=1 - (curve[end] + spread) / final[end].where(final[end] > 0),
             latest=1 - (curve[end] - spread) / final[end].where(final[end] > 0),
         )
-        quantiles = pd.DataFrame(
-            {
-                "p50": quantile(falling, 0.5, "middle", names),
-                "p50_low": quantile(falling, 0.5, "earliest", names),
-                "p50_high": quantile(falling, 0.5, "latest", names),
-                "p75": quantile(falling, 0.75, "middle", names),
-            }
-        )
-        quantiles["incidence"] = curve.groupby(list(names), dropna=False, sort=False)[end].last()
-        parts.append(quantiles.rename_axis(list(names)).reset_index().assign(outcome=end))
+        lengths = quantiles(falling, _LENGTHS, names)
+        reached = curve.groupby(list(names), dropna=False, sort=False)[end].last()
+        parts.append(lengths.assign(incidence=reached.to_numpy(float), outcome=end))
     return pd.concat(parts, ignore_index=True).drop(columns="group", errors="ignore")
 
 

@@ -1,4 +1,4 @@
-"""The funnel's first numbers, each with the quarter before."""
+"""The funnel's first numbers, each with the quarter before and the same quarter a year ago."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit import formats
 from salesops_kit.data.engine import collect, shared
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
@@ -25,6 +24,7 @@ from salesops_kit.estimators.outcomes import (
     qualified_positions,
 )
 from salesops_kit.estimators.states import at_end_of, days_between, falls_in, is_open, is_true
+from salesops_kit.estimators.targets import team_targets, whole_target
 from salesops_kit.language import _
 from salesops_kit.periods import Period, prior_as_of
 from salesops_kit.registry import table
@@ -42,8 +42,10 @@ COLUMNS = [
     "definition",
     "target",
     "prior",
+    "year_ago",
     "reason",
 ]
+_BEFORE = ("prior", "year_ago")
 _STATE = [
     "opportunity_id",
     "pipeline",
@@ -63,6 +65,11 @@ def headlines(
     opportunity_states: ir.Table,
     stages: ir.Table,
     opportunities: ir.Table | None = None,
+    plan: ir.Table | None = None,
+    quotas: ir.Table | None = None,
+    teams: ir.Table | None = None,
+    reps: ir.Table | None = None,
+    team_memberships: ir.Table | None = None,
     *,
     as_of: dt.date,
     period: Period | None,
@@ -76,32 +83,36 @@ def headlines(
     ``as_of``, whenever they are due). Columns: ``id``,
     ``label``, ``value``, ``unit`` (money, deals, rate, days), ``kind`` (additive over teams, rate or
     other), ``n`` the deals behind it, ``low`` and ``high`` the 95 % limits of what is estimated,
-    ``definition``, ``target`` (missing here: the funnel has none), ``prior`` the same figure for the
-    quarter before, and ``reason``, why a value is missing. ``attrs["prior_label"]`` names that quarter, with
-    the day when it is seen from before its end.
+    ``definition``, ``target`` (of the bookings, as ``bookings`` finds it in plan or quotas; else missing),
+    ``prior`` and ``year_ago`` the same figure for the quarter before and for that of the year before, and
+    ``reason``, why a value is missing. ``attrs["prior_label"]`` and ``attrs["year_ago_label"]`` name these
+    quarters, or their same point when they are seen from before their end.
 
-    The prior is seen from the same distance: as many days after the previous period's end as ``as_of``
-    is after this one's, or within the period as many days after its start. Without a period there is
-    no prior. A figure without any deal behind it is missing, but sums and counts are then 0.
+    They are seen from the same distance: as many days after their end as ``as_of`` is after this
+    period's, or as many days after their start. Where no deal was known on that day, or without a period,
+    they are missing. A figure without any deal behind it is missing, but sums and counts are then 0.
     """
     reasons = excluded_reasons(opportunities, settings)
     positions = qualified_positions(stages, settings)
-
     views = {"now": View(as_of, period)}
-    prior_label = ""
+    labels: dict[str, str] = {}
+    target = np.nan
     if period is not None:
-        previous = settings.fiscal.previous(period)
-        seen_on = prior_as_of(as_of, period, previous)
-        views["before"] = View(seen_on, previous)
-        prior_label = previous.label
-        if seen_on < previous.last_day:
-            prior_label = _("{period} to {day}").format(period=previous.label, day=formats.date(seen_on))
+        fiscal = settings.fiscal
+        for name, other in (("prior", fiscal.previous(period)), ("year_ago", fiscal.year_ago(period))):
+            views[name] = View(prior_as_of(as_of, period, other), other)
+            is_part = views[name].day < other.last_day
+            labels[name] = (
+                _("the same point of {period}").format(period=other.label) if is_part else other.label
+            )
+        by_team = team_targets(plan, quotas, reps, team_memberships, period, settings)
+        target, _source = whole_target(by_team, teams)
     figures = _figures(opportunity_states, opportunities, views, reasons, positions)
     rows = []
     for identifier, (label, unit, kind, definition) in _texts().items():
         figure = figures["now"][identifier]
         missing = _("No deal to measure it by.") if np.isnan(figure.value) else ""
-        prior = figures["before"][identifier].value if "before" in figures else np.nan
+        before = [figures[name][identifier].value if name in figures else np.nan for name in _BEFORE]
         rows.append(
             (
                 identifier,
@@ -113,13 +124,13 @@ def headlines(
                 figure.low,
                 figure.high,
                 definition,
-                np.nan,
-                prior,
+                target if identifier == "bookings_won" else np.nan,
+                *before,
                 missing,
             )
         )
     result = pd.DataFrame(rows, columns=COLUMNS)
-    result.attrs["prior_label"] = prior_label
+    result.attrs |= {f"{name}_label": labels.get(name, "") for name in _BEFORE}
     return result
 
 
@@ -184,7 +195,7 @@ def _figures(
     reasons: list[str],
     positions: Mapping[str, int],
 ) -> dict[str, dict[str, _Figure]]:
-    """The figures of each view, all from one pass over the states that any of them sees."""
+    """The figures of each view that knows of any deal, all from one pass over the states that any sees."""
     has_created = opportunities is not None and "created_date" in opportunities.columns
     columns = [*(["loss_reason"] if reasons else []), *(["created_date"] if has_created else [])]
     seen = [at_end_of(states, view.day) for view in views.values()]
@@ -199,6 +210,7 @@ def _figures(
         closed = known & falls_in(rows.close_date, view.period) & is_true(rows.is_closed)
         won[name] = known & is_booked(rows, view.period)
         sums |= {
+            f"{name}_known": known.sum(),
             f"{name}_won": won[name].sum(),
             f"{name}_amount": rows.amount.sum(where=won[name]),
             f"{name}_wins": (closed & is_counted & (became == "won")).sum(),
@@ -210,6 +222,8 @@ def _figures(
     lengths = _lengths(rows, won) if has_created else dict.fromkeys(views, np.array([], dtype=float))
     figures = {}
     for name in views:
+        if name != "now" and not _count(found[f"{name}_known"]):
+            continue
         wins, losses, deals = (_count(found[f"{name}_{key}"]) for key in ("wins", "losses", "won"))
         low, high = wilson(wins, wins + losses)
         middle = float(np.median(lengths[name])) if len(lengths[name]) else float("nan")

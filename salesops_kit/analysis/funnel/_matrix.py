@@ -116,7 +116,7 @@ def _stays(states: ir.Table, days: Window, as_of: dt.date, view: View) -> pd.Dat
         if days.start is not None:
             begun &= rows.stage_since_date >= days.start
         seen = observation(rows.filter(begun), rows.stage_since_date, leaves, None, as_of)
-        seen = seen.mutate(begins=(seen.valid_from_date == seen.stage_since_date).cast("int64"))
+        seen = seen.mutate(begins=(seen.valid_from_date == seen.stage_since_date).cast("int32"))
     else:
         seen = observation(rows, rows.stage_since_date, leaves, days.start, days.last)
         seen = seen.filter(seen.is_event)

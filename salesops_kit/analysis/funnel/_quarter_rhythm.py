@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit.analysis.funnel._cohort_periods import cohort_periods, place_of_date
-from salesops_kit.analysis.funnel._win_rate import closed_counts
+from salesops_kit.analysis.funnel._win_rate import COUNTED, closed_counts
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import SIGNIFICANCE, ratio, wilson
@@ -83,9 +83,8 @@ def quarter_rhythm(
         known = known_states(opportunity_states, as_of)
         closed = known.filter(is_true(known.is_closed)).mutate(month=place_of_date(known.close_date, months))
         closed = closed.filter(closed.month.notnull())
-        rows = join_dimensions(
-            closed, (), {"opportunities": opportunities}, ["loss_reason"] if reasons else []
-        )
+        columns, tables = ["loss_reason"] if reasons else [], {"opportunities": opportunities}
+        rows = join_dimensions(closed, (), tables, columns, only=[*COUNTED, "month"])
         counts = closed_counts(rows, reasons, qualified_positions(stages, settings), ["month"])
         won[counts["month"].astype(int)] = counts["won"]
         lost[counts["month"].astype(int)] = counts["lost"]

@@ -65,7 +65,8 @@ def record_start(
     if opportunities is None or "created_date" not in opportunities.columns:
         raise NotAvailableError(_("When deals were created is not known."))
     known = known_states(opportunity_states, as_of)
-    rows = join_dimensions(known, (), {"opportunities": opportunities}, ["created_date"])
+    read = ["is_closed", "stage_since_date"]
+    rows = join_dimensions(known, (), {"opportunities": opportunities}, ["created_date"], only=read)
     monday = ibis.literal(_MONDAY)
     weeks = rows.select(
         created=days_between(rows.created_date, monday) // WEEK_DAYS,

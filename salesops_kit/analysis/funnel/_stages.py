@@ -29,7 +29,7 @@ from salesops_kit.estimators.competing_risks import (
     at_age,
     kaplan_meier,
     log_log_interval,
-    quantile,
+    quantiles,
 )
 from salesops_kit.estimators.dimensions import join_dimensions, sort_groups
 from salesops_kit.estimators.intervals import ratio, z_value
@@ -234,8 +234,9 @@ def _all_stages(rates: pd.DataFrame, listed: pd.DataFrame, keys: Sequence[str]) 
     """Without dimensions, stages that nobody was in get a row of zero counts and missing rates."""
     if len(keys) > len(STAGE_KEYS):
         return rates
-    missing = listed[list(STAGE_KEYS)].merge(rates[list(STAGE_KEYS)], how="left", indicator=True)
-    empty = missing[missing["_merge"] == "left_only"].drop(columns="_merge")
+    keyed, seen = (frame[list(STAGE_KEYS)] for frame in (listed, rates))
+    known = set(seen.itertuples(index=False, name=None))
+    empty = keyed[[place not in known for place in keyed.itertuples(index=False, name=None)]]
     counted = [name for name in rates.columns if name in {*TOTALS, "left"}]
     return pd.concat([rates, empty.assign(**dict.fromkeys(counted, 0))], ignore_index=True).astype(
         dict.fromkeys(counted, "int64")
@@ -292,17 +293,16 @@ def time_in_stage(
     days = window(as_of, period, settings, trailing_quarters)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     keys = list(counts.keys)
-    curve = kaplan_meier(counts.ages, keys)
+    wanted = {
+        "p50": (0.5, "survival"),
+        "p50_low": (0.5, "low"),
+        "p50_high": (0.5, "high"),
+        "p75": (0.75, "survival"),
+        "p90": (0.9, "survival"),
+    }
+    ages = quantiles(kaplan_meier(counts.ages, keys), wanted, keys)
     result = counts.totals.rename(columns={"events": "left"})
-    for name, share, column in (
-        ("p50", 0.5, "survival"),
-        ("p50_low", 0.5, "low"),
-        ("p50_high", 0.5, "high"),
-        ("p75", 0.75, "survival"),
-        ("p90", 0.9, "survival"),
-    ):
-        ages = quantile(curve, share, column, keys).rename(name).reset_index()
-        result = result.merge(ages, on=keys, how="left", validate="one_to_one")
+    result = result.merge(ages, on=keys, how="left", validate="one_to_one")
     result["closed_only_mean"] = ratio(result["closed_days"], result["left"])
     result = _all_stages(result, open_stages(stages), counts.keys)
     names = [dimension.name for dimension in dimensions]

@@ -17,6 +17,7 @@ from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, label_groups
 from salesops_kit.estimators.states import is_open, observation
+from salesops_kit.language import current_locale
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings
 
@@ -85,7 +86,21 @@ def count_transitions(
     that begin in the window), ``at_risk`` (entrants, runs under way when the window opens, and runs
     taken over from another team), ``still_open`` (under way when it ends), the exits by kind, and
     ``closed_days`` (their summed ages).
+
+    Several tables of a report ask for the same counts, so that they are kept: nobody may change them.
     """
+    return _counted(rows, stages, days, tuple(dimensions), settings, current_locale())
+
+
+@functools.lru_cache(maxsize=8)
+def _counted(
+    rows: ir.Table,
+    stages: ir.Table,
+    days: Window,
+    dimensions: tuple[Dimension, ...],
+    settings: Settings,
+    _locale_of_labels: str,
+) -> StageCounts:
     entries, exits = _ends(rows, days, (*(dimension.column_in_rows for dimension in dimensions), *STAGE_KEYS))
     following = open_stages(stages).set_index(["pipeline", "stage_position"])["following"]
     exits = pd.concat([exits, classify(exits, following)], axis="columns")
@@ -104,9 +119,8 @@ def count_transitions(
     return StageCounts(ages, totals, names)
 
 
-@functools.lru_cache(maxsize=8)
 def _ends(rows: ir.Table, days: Window, keys: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Entries and exits by age. Several tables of a report count the same transitions."""
+    """Entries and exits by age."""
     narrow = rows.filter(is_open(rows)).select(*dict.fromkeys([*keys, *_READ]))
     leaves = narrow.next_stage != narrow.stage
     seen = shared(observation(narrow, narrow.stage_since_date, leaves, days.start, days.last))

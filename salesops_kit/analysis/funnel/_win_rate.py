@@ -49,6 +49,7 @@ _RESULT = [
     "lost_amount",
     "mean_won_amount",
 ]
+COUNTED = ["pipeline", "reached_position", "is_closed", "is_won", "amount"]
 _DIFFERENCE = ["difference", "difference_low", "difference_high"]
 
 
@@ -118,12 +119,12 @@ def win_rate(
     if variant == "cohort":
         if opportunities is None or "created_date" not in opportunities.columns:
             raise NotAvailableError(_("A cohort's win rate needs the date on which each deal was created."))
-        rows = join_dimensions(
-            known_states(opportunity_states, as_of), dimensions, tables, [*columns, "created_date"]
-        )
+        known = known_states(opportunity_states, as_of)
+        rows = join_dimensions(known, dimensions, tables, [*columns, "created_date"], only=COUNTED)
         rows = rows.filter(falls_in(rows.created_date, period))
     else:
-        rows = join_dimensions(closed_or_open(opportunity_states, as_of, period), dimensions, tables, columns)
+        known = closed_or_open(opportunity_states, as_of, period)
+        rows = join_dimensions(known, dimensions, tables, columns, only=COUNTED)
     rows = rows.filter(is_qualified(rows, positions))
     rows = rows.mutate(outcome=outcome(rows, reasons, rows.loss_reason if reasons else None))
     sums = _sums(rows, [dimension.column_in_rows for dimension in dimensions])

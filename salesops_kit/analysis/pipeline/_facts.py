@@ -17,7 +17,7 @@ from salesops_kit.analysis.pipeline._deals import with_columns
 from salesops_kit.analysis.pipeline._past import CELL
 from salesops_kit.analysis.pipeline._pushes import count_pushes
 from salesops_kit.data.as_of import midnight
-from salesops_kit.data.engine import collect
+from salesops_kit.data.engine import collect, shared
 from salesops_kit.estimators.states import at_end_of, falls_in, is_open, known_states
 from salesops_kit.language import _
 from salesops_kit.periods import DAY, Period
@@ -82,16 +82,19 @@ def deals_with_facts(
     limits = stage_limits(states, as_of, here, settings, reference, trailing)
     is_last_day = _is_last_day(states, as_of, settings)
     states = states.select(*dict.fromkeys([*_DUE, *_READ]))
-    due = open_due(states, as_of, here)
+    due = shared(open_due(states, as_of, here))
     before = states.filter(at_end_of(states, as_of - RECENT))
     before = before.select(before_id="opportunity_id", amount_before="amount")
-    rows = due.left_join(before, due.opportunity_id == before.before_id).drop("before_id")
     counted = count_pushes(states, due, as_of)
     counted = counted.select(pushed_id="pushed_id", pushes="pushes")
-    rows = rows.left_join(counted, rows.opportunity_id == counted.pushed_id).drop("pushed_id")
+    joined = due.left_join(before, due.opportunity_id == before.before_id)
+    joined = joined.left_join(counted, due.opportunity_id == counted.pushed_id)
+    found = ["amount_before", "pushes"]
     if activities is not None:
         last = _last_activity(activities, as_of, settings)
-        rows = rows.left_join(last, rows.opportunity_id == last.active_id).drop("active_id")
+        joined = joined.left_join(last, due.opportunity_id == last.active_id)
+        found.append("last_activity")
+    rows = joined.select(*_DUE, *found)
     steps = _CURRENT if is_last_day and _has(opportunities, _CURRENT) else []
     frame = collected(with_columns(rows, opportunities, ["name", *steps]))
     frame = frame.merge(limits[["pipeline", "stage", "p90"]], on=["pipeline", "stage"], how="left")

@@ -11,10 +11,9 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.pipeline._conversion import conversion
 from salesops_kit.analysis.pipeline._coverage import coverage
 from salesops_kit.analysis.pipeline._facts import collected, open_due
-from salesops_kit.analysis.pipeline._landing import QUARTERS, land, landing_notes
+from salesops_kit.analysis.pipeline._landing import counted, landing_notes, with_forecast
 from salesops_kit.analysis.pipeline._pace import pace
 from salesops_kit.analysis.pipeline._past import BOOKED, Past, past_quarters
 from salesops_kit.analysis.pipeline._quarters import current_quarter
@@ -40,7 +39,7 @@ class _Figure:
     reason: str = ""
 
 
-@table()
+@table(needs={"outlook": "forecast.landing"})
 def headlines(
     opportunity_states: ir.Table,
     plan: ir.Table | None = None,
@@ -49,6 +48,7 @@ def headlines(
     reps: ir.Table | None = None,
     team_memberships: ir.Table | None = None,
     *,
+    outlook: pd.DataFrame,
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
@@ -70,9 +70,10 @@ def headlines(
     whatever needs a plan or a past quarter that is not there is missing.
     """
     here = current_quarter(as_of, period, settings)
-    past = past_quarters(opportunity_states, as_of, here, settings, QUARTERS)
+    past = past_quarters(opportunity_states, as_of, here, settings, 1)
     deals = collected(open_due(opportunity_states, as_of, here))
-    row = land(past, conversion(past, reference), deals, [], is_over=as_of >= here.last_day).iloc[0]
+    facts = counted(past.of(BOOKED, past=False), deals, "")
+    row = with_forecast(facts, outlook, "", is_over=as_of >= here.last_day).iloc[0]
     sources = (opportunity_states, plan, quotas, teams, reps, team_memberships)
     days: dict[str, Any] = {"as_of": as_of, "period": here, "settings": settings}
     cover = coverage(*sources, **days, reference=reference, by="").iloc[0]
@@ -96,7 +97,7 @@ def headlines(
         for figure in [figures[name]]
     ]
     result = pd.DataFrame(rows, columns=COLUMNS)
-    result.attrs["notes"] = landing_notes(past, deals, here, as_of)
+    result.attrs["notes"] = landing_notes(outlook, deals, here, as_of)
     result.attrs["prior_label"] = settings.fiscal.previous(here).label
     return result
 
@@ -164,8 +165,9 @@ def _texts() -> dict[str, tuple[str, str, str, str]]:
             "money",
             "other",
             _(
-                "Booked, and what is expected of the open deals due in the period and of create-and-close,"
-                " by how past quarters went on from this day; the range holds with 80 %."
+                "The expected bookings of the quarter: booked, and what is expected of open deals and of"
+                " create-and-close by the method that past quarters did not beat. The range holds four times"
+                " in five."
             ),
         ),
         "coverage": (

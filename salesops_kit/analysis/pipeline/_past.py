@@ -107,10 +107,10 @@ def past_quarters(
         kind=kind,
         **{name: ibis.cases((joined.is_due, joined[name])) for name in CELL},
         **{f"by_{name}": value for name, value in groups.items()},
-        is_won=is_won.cast("int64"),
+        is_won=is_won.cast("int32"),
         amount=amount,
         won_amount=ibis.cases((is_won, ibis.coalesce(joined.final_amount, 0))),
-        is_unknown=(joined.opportunity_id.notnull() & joined.amount.isnull()).cast("int64"),
+        is_unknown=(joined.opportunity_id.notnull() & joined.amount.isnull()).cast("int32"),
     )
     keys = ["quarter", "kind", *CELL, *(f"by_{name}" for name in by)]
     sums = rows.group_by(keys).aggregate(

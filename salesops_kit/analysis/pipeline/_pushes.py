@@ -164,7 +164,7 @@ def count_pushes(states: ir.Table, of: ir.Table, as_of: dt.date) -> ir.Table:
     """Pushes by ``as_of`` of the deals in ``of`` that had any state at the end of two days: columns
     ``pushed_id``, ``pushes`` and ``first_close_date``."""
     rows = states.semi_join(of, "opportunity_id")
-    begins = (rows.entry != "continued").cast("int64")
+    begins = (rows.entry != "continued").cast("int32")
     so_far = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no, preceding=None, following=0)
     rows = rows.mutate(stay=begins.sum().over(so_far))
     lasts_a_day = rows.valid_to_date.isnull() | (rows.valid_to_date > rows.valid_from_date)

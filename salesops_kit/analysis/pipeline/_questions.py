@@ -11,11 +11,9 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit.analysis.pipeline._commit_risks import IDLE_DAYS
-from salesops_kit.analysis.pipeline._conversion import conversion
+from salesops_kit.analysis.pipeline._composition import unknown_amounts
 from salesops_kit.analysis.pipeline._deals import as_shown
 from salesops_kit.analysis.pipeline._facts import COMMIT, FACTS, deals_with_facts
-from salesops_kit.analysis.pipeline._landing import QUARTERS, landing_notes, later_business
-from salesops_kit.analysis.pipeline._past import past_quarters
 from salesops_kit.analysis.pipeline._quarters import current_quarter
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.rep_names import with_rep_names
@@ -35,11 +33,12 @@ _COLUMNS = [
 
 
 @table(
+    needs={"chances": "forecast.chances"},
     units={
         **dict.fromkeys(["amount", "expected", "amount_30_days_ago"], "money"),
         **dict.fromkeys(["probability", "share"], "rate"),
         **dict.fromkeys([name for name in FACTS if "days" in name and "ago" not in name], "days"),
-    }
+    },
 )
 def questions(
     opportunity_states: ir.Table,
@@ -47,24 +46,21 @@ def questions(
     activities: ir.Table | None = None,
     reps: ir.Table | None = None,
     *,
+    chances: pd.DataFrame,
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
     reference: Mapping[str, Any] | None = None,
     top: int = 10,
-    quarters: int = QUARTERS,
     trailing: int = 4,
 ) -> pd.DataFrame:
     """The few deals worth asking about, by how much an answer narrows where the period lands.
 
     One row per open deal due in the period (without one, in the fiscal quarter of ``as_of``), at most
-    ``top``. ``probability`` (0-1): that it is won within the period, the share of past deals of its stage
-    and forecast category that were, of those open and due on the same day of the past ``quarters``
-    quarters; each category is pulled to its stage and each stage to all deals (or to the company's stage)
-    as far as few deals say little. ``expected`` is probability x amount. ``share`` (0-1) is the part of the
-    landing's variance that a sure answer would take away: probability x (1 - probability) x amount², with
-    the amount at past quarters' money per expected money, over the sum of that, the shock that all
-    deals share and the variance of later business, as in ``pipeline.landing``. Rows are in its order.
+    ``top``. ``probability`` (0-1), that it is won within the period, and ``share`` (0-1), its part of the
+    variance of what open deals bring, which a sure answer would take away, are the ``chance`` and
+    ``variance_share`` of ``forecast.deals``; ``expected`` is probability x amount. Rows are in the order of
+    ``share``.
 
     ``question`` is the first that the facts raise: ``has_it_slipped`` (``days_past_due``),
     ``why_commit_at_this_age`` (in Commit, ``stage_age_days`` over ``stage_p90_days``),
@@ -79,26 +75,24 @@ def questions(
     without a past quarter the probability is missing and the largest amounts come first. ``attrs``:
     ``deals`` in all and ``listed_share``, the sum of ``share``. After the period's last day there is no row.
 
-    Raises :class:`InputError` when ``top``, ``quarters`` or ``trailing`` is below 1.
+    Raises :class:`InputError` when ``top`` or ``trailing`` is below 1.
     """
     if top < 1:
         raise InputError(Problem("no row", column="top", expected="1 or more", got=str(top)))
     here = current_quarter(as_of, period, settings)
-    past = past_quarters(opportunity_states, as_of, here, settings, quarters)
-    rates = conversion(past, reference)
     frame, notes = deals_with_facts(
         opportunity_states, opportunities, activities, as_of, here, settings, reference, trailing
     )
-    notes = landing_notes(past, frame, here, as_of) + notes
+    unknown = int(frame["is_unknown"].sum())
     frame = frame[frame["amount"] != 0 if as_of < here.last_day else np.zeros(len(frame), bool)]
-    chance, amount = rates.of(frame), frame["amount"].to_numpy(float)
-    money = rates.value_factor * amount
-    own = chance * (1 - chance) * money**2
-    later = later_business(past).variance
-    total = own.sum() + (rates.shock * (chance * money).sum()) ** 2 + (0.0 if np.isnan(later) else later)
+    known = chances.set_index("opportunity_id").reindex(frame["opportunity_id"])
+    chance = known["chance"].to_numpy(float)
     frame = frame.assign(
-        probability=chance, expected=chance * amount, share=own / total if total > 0 else np.nan
+        probability=chance,
+        expected=chance * frame["amount"].to_numpy(float),
+        share=known["variance_share"].to_numpy(float),
     )
+    notes = unknown_amounts(unknown) + notes
     frame["question"] = [_question(deal) for deal in frame.to_dict("records")]
     keyed = frame.assign(narrows=frame["share"].fillna(0.0))
     listed = keyed.sort_values(

@@ -9,9 +9,6 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.analysis.pipeline._ageing import LIMITS, TRAILING_QUARTERS
-from salesops_kit.analysis.pipeline._conversion import company_conversion
-from salesops_kit.analysis.pipeline._landing import QUARTERS
-from salesops_kit.analysis.pipeline._past import past_quarters
 from salesops_kit.analysis.pipeline._quarters import current_quarter, trailing_quarters
 from salesops_kit.analysis.pipeline._yield import company_yield, vantage
 from salesops_kit.data.engine import collect
@@ -35,8 +32,7 @@ def company_reference(
     them by the team that had it, ``strength`` (beta-binomial over teams), ``due_amount``, and ``day`` and
     ``quarter_start`` as ordinal numbers. ``stage_times``: ``first_day`` and ``last_day`` as ordinal numbers
     and ``figures``, per pipeline and stage ``p50``, ``p75`` and ``p90`` in days over the four quarters that
-    end with the report's. ``deal_conversion``: as :func:`company_conversion` gives it. Unknown figures are
-    None.
+    end with the report's. Unknown figures are None.
     """
     begun = opportunity_states.filter(opportunity_states.valid_from_date <= as_of)
     teams = set(collect(begun.select("team").distinct())["team"]) - {NO_TEAM}
@@ -46,11 +42,8 @@ def company_reference(
     for row in times.to_dict("records"):
         known = {name: None if pd.isna(row[name]) else float(row[name]) for name in LIMITS}
         figures.setdefault(str(row["pipeline"]), {})[str(row["stage"])] = known
-    here = current_quarter(as_of, period, settings)
-    past = past_quarters(opportunity_states, as_of, here, settings, QUARTERS, ["team"], past_too=True)
     return {
         "teams": len(teams),
-        "deal_conversion": company_conversion(past),
         "coverage": {
             str(ahead): company_yield(opportunity_states, vantage(as_of, period, settings, ahead))
             for ahead in _AHEAD

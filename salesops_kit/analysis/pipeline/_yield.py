@@ -91,8 +91,8 @@ def seen_from(states: ir.Table, view: Vantage, by: By) -> pd.DataFrame:
     rows = rows.filter(rows.due | rows.booked | rows.final)
     keys = [by] if by else []
     deals = rows.group_by(["opportunity_id", "number", *keys]).aggregate(
-        is_due=rows.due.cast("int64").max(),
-        is_final=rows.final.cast("int64").max(),
+        is_due=rows.due.cast("int32").max(),
+        is_final=rows.final.cast("int32").max(),
         due_amount=rows.amount.max(where=rows.due),
         booked=rows.amount.max(where=rows.booked),
         final=rows.amount.max(where=rows.final),

@@ -8,6 +8,7 @@ from salesops_kit.analysis.quality._fix_list import fix_list
 from salesops_kit.analysis.quality._flags import flags
 from salesops_kit.analysis.quality._headlines import headlines
 from salesops_kit.analysis.quality._process import process, service_levels
+from salesops_kit.analysis.quality._raised import raised, raised_for
 from salesops_kit.analysis.quality._reference import company_reference
 from salesops_kit.analysis.quality._restatements import restatements
 from salesops_kit.analysis.quality._scores import scores
@@ -25,6 +26,8 @@ __all__ = [
     "flags",
     "headlines",
     "process",
+    "raised",
+    "raised_for",
     "restatements",
     "scores",
     "segments",

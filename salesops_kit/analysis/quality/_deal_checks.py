@@ -274,7 +274,7 @@ def _month_end_default(check: Check, data: Sources) -> ir.BooleanValue:
     never_moved = is_true(deals.least_close_date == deals.most_close_date)
     at_end = is_true((deals.close_date + ibis.interval(days=1)).day() == 1)
     judged = deals.mutate(at_end=at_end).filter(deals.is_open & never_moved)
-    found = collect(judged.aggregate(n=judged.count(), ends=judged.at_end.cast("int64").sum())).iloc[0]
+    found = collect(judged.aggregate(n=judged.count(), ends=judged.at_end.cast("int32").sum())).iloc[0]
     n, ends = int(found["n"]), 0 if pd.isna(found["ends"]) else int(found["ends"])
     if n < limit["fewest"] or ends < limit["least_share"] * n:
         return ibis.literal(value=False)

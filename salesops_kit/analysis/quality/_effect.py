@@ -111,13 +111,13 @@ def _figures(rows: ir.Table) -> dict[str, float]:
     found = collect(
         rows.aggregate(
             bookings=rows.shown_amount.sum(where=rows.is_booked).cast("float64"),
-            bookings_deals=rows.is_booked.cast("int64").sum(),
+            bookings_deals=rows.is_booked.cast("int32").sum(),
             open_pipeline=rows.shown_amount.sum(where=rows.is_open).cast("float64"),
-            open_pipeline_deals=rows.is_open.cast("int64").sum(),
+            open_pipeline_deals=rows.is_open.cast("int32").sum(),
             weighted_pipeline=expected.sum(where=rows.is_open),
-            weighted_pipeline_deals=rows.is_open.cast("int64").sum(),
-            won=rows.is_won_counted.cast("int64").sum(),
-            lost=rows.is_lost_counted.cast("int64").sum(),
+            weighted_pipeline_deals=rows.is_open.cast("int32").sum(),
+            won=rows.is_won_counted.cast("int32").sum(),
+            lost=rows.is_lost_counted.cast("int32").sum(),
             probabilities=rows.chance.count(),
         )
     ).iloc[0]

@@ -123,8 +123,8 @@ def _deals(data: Sources, found: Findings) -> pd.DataFrame:
         collect(
             data.deals.aggregate(
                 all=data.deals.count(),
-                open=data.deals.is_open.cast("int64").sum(),
-                lost=data.deals.is_lost.cast("int64").sum(),
+                open=data.deals.is_open.cast("int32").sum(),
+                lost=data.deals.is_lost.cast("int32").sum(),
             )
         )
         .iloc[0]

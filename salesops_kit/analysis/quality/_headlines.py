@@ -63,8 +63,8 @@ def headlines(
     # Checks of outliers compare with the deals at hand: figures of teams need not add up to the company's.
     rows = [
         (
-            "quality_score", _("Quality score"), 100 * (1 - len(wrong) / n) if n else nan, "points", "other",
-            _("Of 100 deals that are open, or closed in the period, those that no error or warning touches."),
+            "quality_score", _("Quality score"), 1 - len(wrong) / n if n else nan, "rate", "other",
+            _("Share of the deals that are open, or closed in the period, that no error or warning touches."),
         ),
         (
             "problems", _("Problems to mend"), float(len(to_fix(found, LISTED["warning"]))), "", "other",

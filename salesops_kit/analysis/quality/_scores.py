@@ -27,7 +27,7 @@ ACTED_UPON = ("error", "warning")
     units={
         **dict.fromkeys(["deals", "with_problem"], "deals"),
         **dict.fromkeys(["amount", "amount_with_problem"], "money"),
-        **dict.fromkeys(["score", "amount_score"], "points"),
+        **dict.fromkeys(["score", "amount_score"], "rate"),
     }
 )
 def scores(
@@ -46,12 +46,12 @@ def scores(
     reference: Mapping[str, Any] | None = None,
     by: Literal["team", "owner_id"] = "team",
 ) -> pd.DataFrame:
-    """The score of each team or owner: of 100 deals that are open, or closed in the period, those that no
-    error or warning touches.
+    """The score of each team or owner: the share of the deals that are open, or closed in the period, which
+    no error or warning touches.
 
     One row per ``by``, the lowest score first. ``deals`` are open at the end of ``as_of`` or have a close
     date in the period, won or lost; ``with_problem`` of them fail a check of severity error or warning,
-    each counted once; ``score`` = 100 x (deals - with_problem) / deals. ``amount`` (base currency) is that
+    each counted once; ``score`` = (deals - with_problem) / deals (0-1). ``amount`` (base currency) is that
     of the deals that are open or booked in the period, and ``amount_score`` the same share of it; missing
     where the amount is not above 0. ``attrs["total"]`` holds the same figures of all rows together.
     """
@@ -84,8 +84,8 @@ def scores(
 def _scored(frame: pd.DataFrame) -> pd.DataFrame:
     deals, amount = frame["deals"].where(frame["deals"] > 0), frame["amount"].where(frame["amount"] > 0)
     return frame.assign(
-        score=100 * (1 - frame["with_problem"] / deals),
-        amount_score=100 * (1 - frame["amount_with_problem"] / amount),
+        score=1 - frame["with_problem"] / deals,
+        amount_score=1 - frame["amount_with_problem"] / amount,
     ).astype({"score": float, "amount_score": float})
 
 

@@ -53,9 +53,9 @@ def segments(
     rows = rows.left_join(groups, rows.of_account == groups.account_key)
     opened, booked = is_open(rows), is_booked(rows, period)
     sums = rows.group_by("segment").aggregate(
-        open_deals=opened.cast("int64").sum(),
+        open_deals=opened.cast("int32").sum(),
         open_amount=rows.amount.sum(where=opened).cast("float64"),
-        won_deals=booked.cast("int64").sum(),
+        won_deals=booked.cast("int32").sum(),
         bookings=rows.amount.sum(where=booked).cast("float64"),
     )
     sizes = collect(accounts.group_by("segment").aggregate(accounts=accounts.count()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from salesops_kit.data.contracts import TABLES
@@ -14,6 +15,25 @@ from salesops_kit.data.sample.world import STAGES
 FIRST_QUALIFIED_STAGE = "Qualification"
 PLACES = ("owner_id", "opportunity_id")
 UNREAL_REASONS = LOSS_REASONS[-2:]
+# The sample whose detection is measured: opportunities and seed.
+MEASURED = (6000, 7)
+FOUND_BY = {
+    "amount is not a number": "unreadable",
+    "impossible date": "unreadable",
+    "duplicate key": "unreadable",
+    "missing key": "unreadable",
+    "closed before it was created": "closed-before-created",
+    "unknown owner": "unknown-owner",
+    "account that does not exist": "orphan-account",
+    "stage that is not in stages": "unknown-stage",
+    "negative amount": "negative-amount",
+    "zero amount": "zero-amount",
+    "missing currency": "missing-currency",
+    "open with a close date in the past": "overdue",
+    "closed without a loss reason": "lost-without-reason",
+    "variant of a category": "spelling",
+    "near duplicate": "duplicate-accounts",
+}
 
 
 def write_card(
@@ -71,6 +91,19 @@ def _cases(ledger: Ledger) -> str:
     return "\n".join(lines)
 
 
+def _found(ledger: Ledger) -> str:
+    """Each kind of dirt with the check that finds it, and how well it does on these rows."""
+    lines = ["| Kind | Check | Planted | Recall | Precision |", "|---|---|---:|---:|---:|"]
+    kinds = Counter(_kind(row.kind) for row in ledger.dirty)
+    lines += [f"| {kind} | {FOUND_BY[kind]} | {kinds[kind]} | 100 % | 100 % |" for kind in FOUND_BY]
+    return "\n".join(lines)
+
+
+def _kind(kind: str) -> str:
+    """The kind without the row that it is like."""
+    return "near duplicate" if kind.startswith("near duplicate") else kind
+
+
 def _dirt(ledger: Ledger) -> str:
     lines = ["| Table | Key | Column | Kind | Effect |", "|---|---|---|---|---|"]
     for row in ledger.dirty:
@@ -102,6 +135,7 @@ def _card(ledger: Ledger, truths: Truths, rows: dict[str, int], opportunities: i
         _cases(ledger),
         _DIRTY_ROWS,
         _dirt(ledger),
+        *([_FOUND, _found(ledger)] if (opportunities, seed) == MEASURED else []),
         _RELATIONS,
     ]
     return "\n".join(parts)
@@ -147,10 +181,11 @@ times {paces} for SMB, Mid-Market and Enterprise; lost visits last {t.lost_dwell
    share one chance to win: what differs between their win rates is chance. It does not hold across teams
    (the bottleneck) or across the drop (people hired late sold mostly after it). Deals of leavers go to
    colleagues when they are further along, which lifts those colleagues a little, too rarely to show.
-5. **Sandbagger.** One rep calls {t.sandbag_factor:g} of what is still going to close. Others call about 0.96
-   of it, with a steady personal leaning of 10 %. Their log-normal error shrinks from
-   {t.call_noise_first_week:g} in week 1 to {t.call_noise_last_week:g} in week 12; the sandbagger's is
-   {t.sandbag_noise:g} of that.
+5. **Sandbagger.** Calls know only what was known on their day: what is booked, and of the rest the seller's
+   open deals due in the quarter and what the rest of earlier quarters brought. One rep calls
+   {t.sandbag_factor:g} of that rest. Others call about 0.96 of it, with a steady personal leaning of 10 %.
+   Their log-normal error of judgement shrinks from {t.call_noise_first_week:g} in week 1 to
+   {t.call_noise_last_week:g} in week 12; the sandbagger's is {t.sandbag_noise:g} of that.
 6. **Churn driver.** In {_percent(t.usage_drop_rate)} of terms, active users per seat fall over the term's
    last {t.usage_drop_months} months to {t.usage_drop_level:g} of their level. Such terms end in churn with
    {_percent(t.churn_after_drop)}, others with {_percent(t.churn_otherwise)}. Satisfaction and surveys follow
@@ -177,12 +212,20 @@ stays). Noted rows stay in. None is a won deal. Owners, amounts, currencies, sta
 are as dirty in the history as in the deal.
 """
 
+_FOUND = """
+### How well the checks find them
+Recall is the share of the planted cells that the check lists, precision the share of the listed ones that
+were planted; `.venv/bin/pytest tests/test_quality_planted.py` measures both on this folder and compares
+them with this table.
+"""
+
 _RELATIONS = """
 ## How tables hang together
 - An opportunities row equals the last change of its history, but for the cells listed above whose effect
   no change log would show (unreadable amounts and dates, and closing before creation).
 - `control_totals`: bookings are the amounts of won, undeleted deals of all types by close date, in USD at
-  the plan rate of the fiscal year, from 2025-Q1. The dirty rows do not touch them.
+  the plan rate of the fiscal year, from 2025-Q1. The dirty rows do not touch them. `control_deals` are the
+  deals behind the last of them.
 - Subscriptions start on the first of the month after the deal was won (last month's wins have none yet);
   each term is a row, and an expansion begins another one. `acv` is the recurring part of a deal, `amount`
   adds onboarding services; `mrr` is a twelfth of the recurring part.

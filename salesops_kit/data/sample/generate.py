@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from salesops_kit.data.sample import customers, demand, dirt, money, people
+from salesops_kit.data.sample import calls, customers, demand, dirt, money, people
 from salesops_kit.data.sample.blocks import make_block
 from salesops_kit.data.sample.deals import (
     Deals,
@@ -38,6 +38,7 @@ class Generator:
         self.output, self.opportunities, self.seed = output, opportunities, seed
         self.world, self.ledger = World(opportunities, seed, truths), Ledger()
         self.totals, self.measures = money.Totals(self.world), Measures(self.world)
+        self.pipeline = calls.DuePipeline(self.world, self.totals.quarters)
         self._account = self._lead = self._activity = self._order = 1
 
     def run(self, progress: Progress | None) -> Ledger:
@@ -83,6 +84,8 @@ class Generator:
         self._activity += demand.write_activities(output, deals, self._activity, world, draws(11))
         demand.write_territories(output, deals, team, world, draws(12))
         self.totals.add(deals)
+        money.write_control_deals(output, self.totals, deals)
+        self.pipeline.add(deals)
         self.measures.add(block, deals)
         if dirty:
             self._note_deal_cases(block, deals, threes, account)
@@ -95,7 +98,7 @@ class Generator:
         money.write_plan(output, totals, Draws(self.seed, 2, 1))
         money.write_spend(output, totals, Draws(self.seed, 2, 2))
         money.write_control_totals(output, totals)
-        people.write_calls(output, totals, Draws(self.seed, 2, 3))
+        calls.write_calls(output, totals, self.pipeline, Draws(self.seed, 2, 3))
         capped = people.capped_case(totals)
         people.write_plans(output, world, capped["owner"])
         people.write_absences(output, world, Draws(self.seed, 2, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from salesops_kit.data.sample.deals import Deals
+from salesops_kit.data.sample.deals import Deals, opportunity_keys
 from salesops_kit.data.sample.draws import Draws, Ints
 from salesops_kit.data.sample.timeline import (
     day_from_month,
@@ -26,6 +26,7 @@ PLAN_RATES = {  # USD for one unit, in ten-thousandths, by fiscal year from FY20
 }
 BASE_SCALE = 10_000
 FIRST_REPORTED_QUARTER = "2025-Q1"
+DASHBOARD = "crm dashboard"
 TEAM_QUOTA_SHARE = 0.92
 ROUND_QUOTA = 5_000
 WEEKS = 14
@@ -219,13 +220,29 @@ def control_totals(totals: Totals) -> dict[str, int]:
     }
 
 
+def write_control_deals(output: Output, totals: Totals, deals: Deals) -> None:
+    """The deals of a block that the dashboard counts in the last quarter."""
+    quarter = quarter_from_day(deals.close_day)
+    rows = np.flatnonzero(deals.is_won & (quarter == totals.last_quarter))
+    value = base_amount(deals.amount[rows], deals.currency[rows], deals.close_day[rows])
+    output.write(
+        "control_deals",
+        {
+            "source": words([DASHBOARD] * len(rows)),
+            "period": words([quarter_label(totals.last_quarter)] * len(rows)),
+            "opportunity_id": opportunity_keys(deals.number[rows]),
+            "value": fixed(value.astype(np.float64) / BASE_SCALE, 4),
+        },
+    )
+
+
 def write_control_totals(output: Output, totals: Totals) -> None:
     """What the company's own dashboard shows as bookings, per quarter."""
     figures = control_totals(totals)
     output.write(
         "control_totals",
         {
-            "source": words(["crm dashboard"] * len(figures)),
+            "source": words([DASHBOARD] * len(figures)),
             "period": words(list(figures)),
             "measure": words(["bookings"] * len(figures)),
             "value": fixed(np.array(list(figures.values()), dtype=np.float64) / BASE_SCALE, 4),

@@ -1,4 +1,4 @@
-"""What is recorded of people: forecast calls, compensation plans, absences and trainings."""
+"""What is recorded of people: compensation plans, absences and trainings."""
 
 from __future__ import annotations
 
@@ -7,90 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from salesops_kit.data.sample.draws import Draws, Ints
+from salesops_kit.data.sample.draws import Draws
 from salesops_kit.data.sample.money import BASE_SCALE, Totals, seller_quotas
 from salesops_kit.data.sample.timeline import (
     day_from_month,
     day_number,
     day_of,
     fiscal_year,
-    instant,
     month_from_day,
     quarter_label,
-    quarter_start,
 )
 from salesops_kit.data.sample.world import NEVER, World, owner_keys
-from salesops_kit.data.sample.write import Output, coded, dates, fixed, instants, money, words
+from salesops_kit.data.sample.write import Output, coded, dates, fixed, money, words
 
-CALL_WEEKS = np.array([1, 3, 5, 7, 9, 11, 12])
-CALL_SECOND = 36_000
 RAMP_MONTHS = 6
 FISCAL_YEARS = (2024, 2025, 2026, 2027)
 TARGET_VARIABLE, MANAGER_VARIABLE = 80_000, 95_000
 LEAVE = (dt.date(2026, 8, 10), dt.date(2026, 10, 5))
-
-
-def write_calls(output: Output, totals: Totals, draws: Draws) -> None:
-    """Calls of sellers, managers and the chief, seven a quarter, that close in on what closes."""
-    world, truths = totals.world, totals.world.truths
-    sellers, quarters = world.sellers, totals.quarters[1:-1]
-    weeks = len(CALL_WEEKS)
-    starts = quarter_start(quarters)[:, None] + 7 * (CALL_WEEKS - 1)
-    days = starts + (4 - starts) % 7  # the first Monday of the call's week
-    booked = totals.by_week[:sellers, 1:-1].cumsum(axis=2) / BASE_SCALE
-    before = np.concatenate([np.zeros((*booked.shape[:2], 1)), booked], axis=2)
-    closed = before[:, :, CALL_WEEKS - 1]
-    final = np.broadcast_to(booked[:, :, -1:], closed.shape)
-    shape, size = closed.shape, closed.size
-    noise = np.linspace(truths.call_noise_first_week, truths.call_noise_last_week, weeks)
-    habit = 0.96 * draws.lognormal(sellers, 0.10)
-    habit[world.cases["sandbagger"]] = truths.sandbag_factor
-    usual = final.mean()
-    hope = np.maximum(draws.normal(size).reshape(shape), 0) * usual * 0.08 * np.linspace(1, 0.1, weeks)
-    hope[world.cases["sandbagger"]] = 0.0
-    spread = np.ones(sellers)
-    spread[world.cases["sandbagger"]] = truths.sandbag_noise
-    error = np.exp(noise * spread[:, None, None] * draws.normal(size).reshape(shape))
-    commit = closed + (final - closed) * habit[:, None, None] * error + hope
-    best = commit * (1.15 + 0.25 * draws.uniform(size).reshape(shape))
-    seller, quarter, week = (grid.ravel() for grid in np.indices(shape))
-    team = world.team_on(seller, days[quarter, week])
-    here = np.flatnonzero(team >= 0)
-    by_team = np.zeros((2, len(world.teams), len(quarters), weeks))
-    for kind, calls in enumerate((commit, best)):
-        np.add.at(by_team[kind], (team[here], quarter[here], week[here]), calls.ravel()[here])
-    judged = by_team * 0.97 * np.exp(0.05 * draws.normal(by_team.size)).reshape(by_team.shape)
-    told = (
-        judged.sum(axis=1)
-        * 0.98
-        * np.exp(0.03 * draws.normal(2 * len(quarters) * weeks)).reshape(2, len(quarters), weeks)
-    )
-    rows: list[tuple[Ints, Ints, Ints, Ints, Ints, Any]] = []
-    for kind, calls in enumerate((commit, best)):
-        fill = np.full(len(here), kind)
-        rows.append((seller[here], fill * 0, quarter[here], week[here], fill, calls.ravel()[here]))
-        group, when, turn = (grid.ravel() for grid in np.indices(judged[kind].shape))
-        boss = np.array(world.managers)[group]
-        rows.append((boss, np.ones_like(boss), when, turn, np.full(len(boss), kind), judged[kind].ravel()))
-        when, turn = (grid.ravel() for grid in np.indices(told[kind].shape))
-        chief = np.full(len(when), world.chief)
-        rows.append((chief, chief * 0 + 2, when, turn, np.full(len(when), kind), told[kind].ravel()))
-    owner, level, when, turn, kind_, amount = (np.concatenate(part) for part in zip(*rows, strict=True))
-    order = np.lexsort((kind_, turn, owner, level, when))
-    day = days[when, turn][order]
-    output.write(
-        "forecast_calls",
-        {
-            "owner_id": owner_keys(owner[order]),
-            "level": coded(level[order], ["rep", "manager", "executive"]),
-            "submitted_at": instants(instant(day, np.full(len(day), CALL_SECOND))),
-            "period": coded(when[order], [quarter_label(q) for q in quarters]),
-            "category": coded(kind_[order], ["Commit", "Best Case"]),
-            "deal_type": words([None] * len(day)),
-            "amount": money(np.rint(np.maximum(amount[order], 0) / 100).astype(np.int64) * 10_000),
-            "currency": words(["USD"] * len(day)),
-        },
-    )
 
 
 def capped_case(totals: Totals) -> dict[str, Any]:

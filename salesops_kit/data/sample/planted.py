@@ -42,7 +42,7 @@ class Truths:
 
     sandbag_factor: float = 0.45
     sandbag_noise: float = 0.4
-    call_noise_first_week: float = 0.40
+    call_noise_first_week: float = 0.25
     call_noise_last_week: float = 0.08
 
     usage_drop_rate: float = 0.24

@@ -21,10 +21,13 @@ def fan(frame: pd.DataFrame, *, currency: str = "USD") -> Figure:
     and p25 to p75 in it) around a dashed median, ``target`` as an outlined line.
 
     Columns: period (in order), actual, p10, p25, p50, p75, p90, and target where there is one, in
-    ``currency``. What is missing is not drawn; the bands open from the last actual before them. The
-    last period's p10, median and p90 and its target are written at their ends.
+    ``currency``. Where there is ``likely``, the expected value, it is dashed in the median's place. What is
+    missing is not drawn; the bands open from the last actual before them. The last period's p10, median
+    and p90 and its target are written at their ends.
     """
     every = {name: _rows.floats(frame, name) for name in ("actual", *QUANTILES, "target")}
+    if "likely" in frame:
+        every["p50"] = _rows.floats(frame, "likely")
     if frame.empty or not any(np.isfinite(values).any() for values in every.values()):
         return _rows.nothing_to_draw(_("There is no actual and no forecast to show."))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pandas as pd
@@ -227,7 +228,7 @@ def record_start(frame: pd.DataFrame) -> Exhibit:
         " be expected. Older cohorts hold only their slow deals.",
         closed,
     ).format(
-        day=formats.text(frame.attrs.get("first_whole_date", "")),
+        day=formats.date(dt.date.fromisoformat(frame.attrs["first_whole_date"])),
         closed=formats.count(closed),
         expected=formats.count(round(float(cut["expected_closed"].sum()))),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
 import pandas as pd
 
 from salesops_kit import formats
+from salesops_kit.data.contracts import TABLES
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.display.stories.funnel import exclusions
 from salesops_kit.language import _, ngettext
@@ -104,20 +106,17 @@ def scores(frame: pd.DataFrame) -> Exhibit:
     if wrong == 0:
         message = _("No error or warning touches any of the {n} deals.").format(n=formats.count(deals))
     else:
-        message = _(
-            "An error or warning touches {wrong} of {deals} deals: the score is {score} of 100."
-        ).format(
-            wrong=formats.count(wrong), deals=formats.count(deals), score=formats.number(total["score"], 1)
+        message = _("An error or warning touches {wrong} of {deals} deals: the score is {score}.").format(
+            wrong=formats.count(wrong), deals=formats.count(deals), score=formats.percent(total["score"], 1)
         )
         if len(frame) > 1:
             message += " " + _("{name} has most to mend, with {score}.").format(
-                name=formats.text(first[label]), score=formats.number(first["score"], 1)
+                name=formats.text(first[label]), score=formats.percent(first["score"], 1)
             )
-    shown = frame.assign(score=frame["score"].round(1), amount_score=frame["amount_score"].round(1))
     columns = [label, "score", "deals", "with_problem", "amount_with_problem", "amount_score"]
     units = {"deals": "deals", "with_problem": "deals", "amount_with_problem": "money",
-             "score": "ratio", "amount_score": "ratio"}  # fmt: skip
-    return Exhibit(message, table=_table(shown[columns], frame), units=units)
+             "score": "rate", "amount_score": "rate"}  # fmt: skip
+    return Exhibit(message, table=_table(frame[columns], frame), units=units)
 
 
 def effect(frame: pd.DataFrame) -> Exhibit:
@@ -189,7 +188,23 @@ def fix_list(frame: pd.DataFrame) -> Exhibit:
     shown = shown[columns].astype(dict.fromkeys(["now", "suggested", "record"], object))
     texts = ["now", "suggested", "record", "field"]
     shown[texts] = shown[texts].where(shown[texts].notna(), "")
+    currency = _currency(frame)
+    shown["now"] = [
+        _as_read(*cell, currency) for cell in zip(frame["table"], shown["field"], shown["now"], strict=True)
+    ]
     return Exhibit(message + ".", table=_table(shown, frame), units={"amount": "money"})
+
+
+def _as_read(table: str, field: str, value: str, currency: str) -> str:
+    """A value of a record as readers write it: money as money, anything else as it stands."""
+    column = TABLES[table].columns.get(field) if table in TABLES else None
+    if column is None or column.type != "money":
+        return value
+    try:
+        return formats.money(Decimal(value), currency, exact=True)
+    except InvalidOperation:
+        # What the import set aside is no number.
+        return value
 
 
 def duplicates(frame: pd.DataFrame) -> Exhibit:
