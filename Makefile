@@ -28,7 +28,7 @@ test: $(INSTALLED) $(BROWSER_TOOLS)
 	.venv/bin/pytest -m "not campaign" -n 2 --dist loadscope --doctest-modules --nbval-lax --nbval-current-env \
 		$(PYTEST_ARGS) tests salesops_kit notebooks
 
-campaign: $(INSTALLED) $(BROWSER_TOOLS)
+campaign: $(INSTALLED) $(BROWSER_TOOLS) .venv/.spark
 	.venv/bin/pytest -m campaign $(PYTEST_ARGS) tests
 
 lab: $(INSTALLED)
@@ -52,6 +52,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps -e .
 	@touch $@
+
+.venv/.spark: requirements-spark.lock $(INSTALLED)
+	@$(PIP) install --require-hashes -r requirements-spark.lock && touch $@
 
 node_modules/.installed: package.json package-lock.json
 	@npm ci --silent && touch $@ || echo "npm ci failed: the browser tests that need its tools are skipped"

@@ -30,6 +30,7 @@ CONDA_NAMES = {
     "ibis-framework[duckdb]": "ibis-duckdb",
     "matplotlib": "matplotlib-base",
     "playwright": "playwright-python",
+    "psycopg[binary]": "psycopg",
 }
 NOT_OURS = {".git", ".venv", "node_modules", "reports", "build", "__pycache__"}
 OUR_HIDDEN = {".ci", ".gitignore"}

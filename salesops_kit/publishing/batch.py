@@ -88,6 +88,7 @@ class Batch:
             started_at=self.started.isoformat(timespec="seconds"),
             plan=self.plan,
             snapshot=dict(self.preparer.snapshot),
+            reports=list(dict.fromkeys(task.job.template.report for task in self.tasks)),
         )
         ledger.write_record(self.root, self.record)
 

@@ -79,11 +79,12 @@ def write_catalogs(root: Path, ledger: Ledger, *, locale: str = "en") -> None:
     """Write reports/index.html, and the index of each team's and each person's own folder.
 
     The leaders' catalog holds what is for leaders and for teams; private reports stand only in the
-    index of their own folder.
+    index of their own folder. Reports stand in the order of the plan (:meth:`Ledger.order`).
     """
+    order = ledger.order()
     by_address = latest(ledger.entries())
     shared = {a: entries for a, entries in by_address.items() if a.audience != "private"}
-    _write(root, PurePosixPath(CATALOG), shared, locale, private=False)
+    _write(root, PurePosixPath(CATALOG), shared, locale, order, private=False)
     own: dict[tuple[str, str], dict[Address, list[Entry]]] = {}
     for address, entries in by_address.items():
         if address.audience != "leaders":
@@ -91,7 +92,7 @@ def write_catalogs(root: Path, ledger: Ledger, *, locale: str = "en") -> None:
     for (audience, scope), entries_of in own.items():
         private = audience == "private"
         files.make_folder(root, PurePosixPath(audience, scope), private=private)
-        _write(root, PurePosixPath(audience, scope, CATALOG), entries_of, locale, private=private)
+        _write(root, PurePosixPath(audience, scope, CATALOG), entries_of, locale, order, private=private)
 
 
 def _write(
@@ -99,21 +100,28 @@ def _write(
     page: PurePosixPath,
     by_address: Mapping[Address, Sequence[Entry]],
     locale: str,
+    order: Sequence[str],
     *,
     private: bool,
 ) -> None:
     check_inside(root, page)
     with use_locale(locale):
-        text = catalog_page(by_address, page, locale=locale)
+        text = catalog_page(by_address, page, locale=locale, order=order)
     files.replace_file(root / page, text.encode("utf-8"), private=private)
 
 
-def catalog_page(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> str:
+def catalog_page(
+    by_address: Mapping[Address, Sequence[Entry]],
+    page: PurePosixPath,
+    *,
+    locale: str,
+    order: Sequence[str] = (),
+) -> str:
     """The catalog of some reports as it stands at ``page``, in the current language.
 
     The only script is the page's own, allowed by its hash, and it only hides and shows what is there.
     """
-    made = cards(by_address, page, locale=locale)
+    made = cards(by_address, page, locale=locale, order=order)
     script = (FOLDER / "catalog.js").read_text(encoding="utf-8")
     script_hash = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     runs = [entry.manifest.run for entries in by_address.values() for entry in entries]
@@ -176,8 +184,15 @@ def _groups(made: Sequence[Card]) -> list[tuple[str, list[Card]]]:
     return list(grouped.items())
 
 
-def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *, locale: str) -> list[Card]:
-    """A card for each address, the newest quarter first, the company before its teams, "(no team)" last."""
+def cards(
+    by_address: Mapping[Address, Sequence[Entry]],
+    page: PurePosixPath,
+    *,
+    locale: str,
+    order: Sequence[str] = (),
+) -> list[Card]:
+    """A card for each address, the newest quarter first, the company before its teams, "(no team)" last;
+    the reports of one scope in the given ``order``, those that it does not name last, by title."""
     quarters: dict[tuple[str, str, str], dict[str, Entry | None]] = {}
     for address, entries in by_address.items():
         same = quarters.setdefault((address.audience, address.scope, address.report), {})
@@ -190,7 +205,14 @@ def cards(by_address: Mapping[Address, Sequence[Entry]], page: PurePosixPath, *,
             if quarter < address.quarter
         }
         made.append(_card(address, entries, page, earlier, locale))
-    made.sort(key=lambda card: (*_place(card.scope_name, card.scope), card.title))
+    rank = {report: place for place, report in enumerate(order)}
+    made.sort(
+        key=lambda card: (
+            *_place(card.scope_name, card.scope),
+            rank.get(card.report, len(rank)),
+            card.title,
+        )
+    )
     return sorted(made, key=lambda card: card.quarter, reverse=True)
 
 

@@ -54,7 +54,8 @@ class Entry(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """One run: when, from which plan and snapshot, and what came of each job."""
+    """One run: when, from which plan and snapshot, its reports in the plan's order, and what came of each
+    job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,6 +67,7 @@ class RunRecord(BaseModel):
     ended_at: str | None = None
     plan: str
     snapshot: dict[str, Any] = {}
+    reports: list[str] = []
     jobs: list[Entry] = []
 
 
@@ -79,6 +81,11 @@ class Ledger:
         """Every job of every run, oldest first."""
         for record in self.records:
             yield from record.jobs
+
+    def order(self) -> list[str]:
+        """The names of reports as readers shall find them: as the newest of the plans with most reports has
+        them; a plan of a few says nothing about the others."""
+        return max((record.reports for record in reversed(self.records)), key=len, default=[])
 
     def history(self, address: Address) -> list[Entry]:
         """What happened at an address, oldest first."""

@@ -254,6 +254,30 @@ def test_headlines_and_the_quarter_before() -> None:
     assert frame.attrs["prior_label"] == "2025-Q4"
 
 
+def test_headlines_beside_the_plan_and_a_year_ago() -> None:
+    last_year = dt.date(2025, 2, 10)
+    long_ago = closed("then", "Closed Won", last_year, amount=70, created=dt.date(2025, 1, 5))
+    plan = table_of(
+        {"team": "string", "period_start_date": "date", "measure": "string", "amount": "float64"},
+        [("West", Q1.start, "bookings", 900.0), ("North", Q1.start, "bookings", 100.0)],
+    )
+    for as_of, label in ((AS_OF, "2025-Q1"), (dt.date(2026, 2, 10), "the same point of 2025-Q1")):
+        frame = headlines(
+            states_table([*history(), long_ago]), stages_table(), deals_table(), plan,
+            as_of=as_of, period=Q1, settings=Settings(),
+        ).set_index("id")  # fmt: skip
+        assert frame["target"].dropna().to_dict() == {"bookings_won": 1000}
+        assert frame.loc["bookings_won", "year_ago"] == 70
+        assert frame.loc["deals_won", "year_ago"] == 1
+        assert frame.attrs["year_ago_label"] == label
+    # On the eve of the first deal nothing was known: that is no zero.
+    unknown = headlines(
+        states_table(history()), stages_table(), deals_table(), as_of=AS_OF, period=Q1, settings=Settings()
+    )
+    assert unknown["year_ago"].isna().all()
+    assert unknown["prior"].notna().any()
+
+
 def test_headlines_of_nothing() -> None:
     frame = headlines(
         states_table([]), stages_table(), as_of=AS_OF, period=None, settings=Settings()

@@ -31,7 +31,8 @@ ADDED = {
     "control_deals": "SELECT * REPLACE ((CASE WHEN opportunity_id LIKE '%1' THEN value + 50 ELSE value END)"
     "::DECIMAL(18,4) AS value) FROM {control_deals}",
     "sealed_forecasts": "SELECT 'ab12' || caller AS seal, '{quarter}' AS period, "
-    "DATE '2026-08-20' AS sealed_on, 'company' AS team, caller, call, call - 2e5 AS low, call + 2e5 AS high, false AS is_backdated "
+    "DATE '2026-08-20' AS sealed_on, 'company' AS team, caller, call, "
+    "call - 2e5 AS low, call + 2e5 AS high, false AS is_backdated "
     "FROM (VALUES ('model', 1.5e6::DOUBLE), ('manager', 2e6::DOUBLE)) AS told (caller, call)",
     "control_totals": "SELECT source, period, measure, (value + 1000)::DECIMAL(18,4) AS value "
     "FROM {control_totals} UNION ALL BY NAME "

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.duration.survfunc import CumIncidenceRight, SurvfuncRight
 
+from salesops_kit.estimators import competing_risks
 from salesops_kit.estimators.competing_risks import (
     aalen_johansen,
     add_counts,
@@ -20,6 +21,7 @@ from salesops_kit.estimators.competing_risks import (
     kaplan_meier,
     log_log_interval,
     quantile,
+    quantiles,
 )
 from salesops_kit.estimators.intervals import wilson
 
@@ -196,6 +198,32 @@ def test_quantiles_and_their_limits_per_group() -> None:
     assert quantile(curve, 0.5, by=["team"]).to_dict() == {"A": 2, "B": pytest.approx(np.nan, nan_ok=True)}
     low, high = quantile(curve, 0.5, "low", ["team"]), quantile(curve, 0.5, "high", ["team"])
     assert low["A"] <= 2 <= high["A"]
+
+
+def test_several_quantiles_at_once_are_each_the_first_age_that_reaches_its_share() -> None:
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {"team": rng.choice(["A", "B", "C"], 400), "entry": -1, "exit": rng.integers(0, 40, 400),
+         "cause": rng.choice(["won", None], 400)}
+    )  # fmt: skip
+    curve = kaplan_meier(count_table(frame, ["won"], ["team"]), ["team"])
+    wanted = {"p50": (0.5, "survival"), "p50_low": (0.5, "low"), "p90": (0.9, "survival")}
+    found = quantiles(curve, wanted, ["team"]).set_index("team")
+    assert list(found.columns) == list(wanted)
+    for team, part in curve.groupby("team"):
+        for name, (share, column) in wanted.items():
+            reached = [row.age for _at, row in part.iterrows() if row[column] <= 1 - share + 1e-12]
+            assert found.loc[team, name] == (min(reached) if reached else pytest.approx(np.nan, nan_ok=True))
+
+
+def test_running_sums_start_anew_in_each_group() -> None:
+    values, group = np.array([1.0, 2, 3, 4, 5]), np.array([0, 0, 1, 2, 2])
+    assert competing_risks._running_sum(values, group).tolist() == [1, 3, 3, 4, 9]
+    assert competing_risks._running_product(values, group).tolist() == [1, 2, 3, 4, 20]
+    assert competing_risks._shifted(values, group, 9.0).tolist() == [9, 1, 9, 9, 4]
+    none = np.array([])
+    for empty in (competing_risks._running_sum(none, none), competing_risks._shifted(none, none, 1.0)):
+        assert empty.size == 0
 
 
 def test_limits_on_the_log_log_scale() -> None:

@@ -130,6 +130,30 @@ def test_an_empty_catalog_says_so() -> None:
     assert "No report has been run yet." in page([])
 
 
+def test_reports_stand_in_the_order_of_the_plan_that_has_most(tmp_path: Path) -> None:
+    def entry_of(report: str, seq: int = 1) -> Entry:
+        made = entry(seq, "company", "2026-Q3", title=report.title())
+        return made.model_copy(update={"manifest": made.manifest.model_copy(update={"report": report})})
+
+    def record(seq: int, *reports: str) -> RunRecord:
+        jobs = [entry_of(report, seq) for report in sorted(reports)]
+        return RunRecord(
+            seq=seq, run=str(seq), status="complete", started_at="", plan="", reports=list(reports), jobs=jobs
+        )
+
+    whole, monday = record(2, "funnel", "review", "checks"), record(3, "review")
+    ledger = Ledger((record(1, "old", "checks", "funnel"), whole, monday))
+    assert ledger.order() == ["funnel", "review", "checks"]
+    made = cards(latest(ledger.entries()), PurePosixPath("index.html"), locale="en", order=ledger.order())
+    assert [card.report for card in made] == ["funnel", "review", "checks", "old"]
+    write_catalogs(tmp_path, ledger)
+    text = (tmp_path / "index.html").read_text()
+    places = [text.index(f"report={report}") for report in ("funnel", "review", "checks", "old")]
+    assert places == sorted(places)
+    # Records of before reports were listed leave the order to the titles.
+    assert Ledger(()).order() == []
+
+
 def test_private_reports_stand_only_in_their_own_index(tmp_path: Path) -> None:
     entries = [
         entry(1, "r1", "2026-Q3", audience="private", title="Pay"),

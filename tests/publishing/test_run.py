@@ -361,6 +361,7 @@ def test_only_what_changed_runs_again(again: tuple[Path, Path], monkeypatch: pyt
     apac = next(e for e in result.entries if e.manifest.scope == "APAC")
     assert [(gate.name, gate.status) for gate in apac.manifest.gates] == [
         ("additive headlines", "passed"),
+        ("checks of the data", "passed"),
         ("jumps", "passed"),
     ]
     assert apac.manifest.previous is not None
