@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -18,9 +19,15 @@ from salesops_kit.periods import Period
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 
 FEWEST_OTHER_TEAMS = 3
-# Frames here are small, and through Arrow each look at a text or a column's name takes twice as long.
-small_frames = pd.option_context("mode.string_storage", "python")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@contextmanager
+def small_frames() -> Iterator[None]:
+    """Texts of frames as Python objects meanwhile: frames here are small, and through Arrow each look at a
+    text or a column's name takes twice as long."""
+    with pd.option_context("mode.string_storage", "python"):
+        yield
 
 
 @dataclass
@@ -37,7 +44,7 @@ class Calculator:
     reference: Mapping[str, Any] | None = None
     _results: dict[tuple[str, tuple[tuple[str, Any], ...]], pd.DataFrame] = field(default_factory=dict)
 
-    @small_frames
+    @small_frames()
     def table(self, name: str, **options: Any) -> pd.DataFrame:
         """One table by its name ``<analysis>.<table>``.
 
@@ -81,7 +88,7 @@ class Calculator:
         }
         return arguments | {name: context[name] for name in spec.context}
 
-    @small_frames
+    @small_frames()
     def references(self, *analyses: str) -> dict[str, Any]:
         """The company-wide figures of some analyses (of all when none is named), from the company's rows.
 

@@ -188,7 +188,7 @@ class Workbook:
         frame.attrs |= {"table": name, "options": options, "currency": self.rows.settings.base_currency}
         return frame
 
-    @small_frames
+    @small_frames()
     def note(self) -> None:
         """Show whether the numbers tie with what was declared, what money is under flags, and what the
         data lacks; in a run also which checks are raised."""
@@ -216,7 +216,7 @@ class Workbook:
             }
         )
 
-    @small_frames
+    @small_frames()
     def exclusions(self) -> pd.DataFrame:
         """Every kind of excluded or flagged row of the scope: table, problem, column, what is done,
         rows, and the file and row of the first."""
@@ -231,7 +231,7 @@ class Workbook:
         frame.attrs["table"] = EXCLUDED
         return frame
 
-    @small_frames
+    @small_frames()
     def headlines(self, name: str) -> None:
         """Show a table of headlines as cards and emit each as a typed output; where the dataset lacks
         what they need, show why."""
@@ -254,7 +254,7 @@ class Workbook:
             }
         )
 
-    @small_frames
+    @small_frames()
     def show(self, frame: pd.DataFrame, story: Callable[[pd.DataFrame], Exhibit]) -> None:
         """Show what a story says of a table: its picture with the data one click away, or the table.
 

@@ -1,4 +1,5 @@
-"""What holds for every test: no window, reproducible examples, and no silent skip in CI."""
+"""What holds for every test: no window, reproducible examples, no silent skip in CI, and how tests are
+shared out among processes."""
 
 from __future__ import annotations
 
@@ -8,10 +9,14 @@ from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # The one input that a checkout lacks, and a right that a container need not have; any other skip in CI
 # means that a tool is missing there.
 MAY_BE_ABSENT = ("../shared/data", "a small disk")
+
+# These need the same published pages, which take a minute to make: one process runs them all.
+TOGETHER = "tests/browser/"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Gates must not depend on luck or on how busy the machine is.
@@ -44,3 +49,16 @@ def pytest_make_collect_report(
     report = yield
     _refuse_skip(report)
     return report
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """A module's tests run in one process, and so do those that share pages."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return TOGETHER if scope.startswith(TOGETHER) else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Scheduling(config, log)

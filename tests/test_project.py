@@ -175,4 +175,6 @@ def test_sources_of_the_project_are_looked_at() -> None:
 @pytest.mark.parametrize("target", ["review", "test", "campaign", "lab", "lint", "bench"])
 def test_make_targets_prepare_the_environment_first(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(rf"^{target}: \$\(INSTALLED\)(?: \$\(BROWSER_TOOLS\))?$", makefile, re.MULTILINE)
+    assert re.search(
+        rf"^{target}: \$\(INSTALLED\)(?: \$\(BROWSER_TOOLS\))?(?: \.venv/\.spark)?$", makefile, re.MULTILINE
+    )

@@ -422,3 +422,11 @@ def test_parameters_that_the_driver_did_not_prepare_are_refused(
         "column quarter: differs from what the run prepared; expected 2026-Q2; got '2026-Q1'",
         "column as_of: differs from what the run prepared; got '2026-03-31'",
     ]
+
+
+def test_the_analysts_pandas_stays_as_it_was(data: str) -> None:
+    """A table needs others, so that the option is set while it is set."""
+    before = pd.get_option("mode.string_storage")
+    assert before != "python"
+    open_workbook(team="company", quarter="2026-Q1", data=data).table("pipeline.headlines")
+    assert pd.get_option("mode.string_storage") == before

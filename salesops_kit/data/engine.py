@@ -67,9 +67,7 @@ def parquet(path: Path) -> str:
     return f"read_parquet({sql_text(str(path))})"
 
 
-def write_parquet(
-    con: duckdb.DuckDBPyConnection, query: str, path: Path, *, is_passing: bool = False
-) -> int:
+def write_parquet(con: duckdb.DuckDBPyConnection, query: str, path: Path, *, is_passing: bool = False) -> int:
     """Write a query's rows to a Parquet file; returns how many. One that is read once and removed
     (``is_passing``) is compressed in the quickest way."""
     how = "snappy" if is_passing else "zstd, COMPRESSION_LEVEL 1"
@@ -91,7 +89,7 @@ class ParquetTables(Mapping[str, ibis.Table]):
 
     def __init__(self, con: ibis.BaseBackend, paths: Mapping[str, Path]) -> None:
         self._con, self._paths = con, dict(paths)
-        if sum(path.stat().st_size for path in self._paths.values()) < FEW_BYTES:
+        if sum(path.stat().st_size for path in self._paths.values() if path.is_file()) < FEW_BYTES:
             con.con.execute("SET threads = 1")
         self._open: dict[str, ibis.Table] = {}
 
@@ -141,6 +139,12 @@ def collect(expression: ibis.Table) -> pd.DataFrame:
     Through Arrow, since Ibis' own conversion reads an option that pandas 3.1 warns about.
     """
     return _computed(expression.op()).to_pandas()
+
+
+def collect_columns(expression: ibis.Table) -> pa.Table:
+    """A large result of an expression, as Arrow columns: millions of texts as Python objects would take
+    minutes and gigabytes. It is not kept."""
+    return _computed.__wrapped__(expression.op())
 
 
 @functools.lru_cache(maxsize=RESULTS_KEPT)

@@ -245,7 +245,7 @@ def _card(
         as_of=(good or newest).manifest.as_of,
         page=relative_link(address.stable, page) if good else "",
         links=tuple(_links(good, page)) if good else (),
-        headlines=tuple(_headlines(good, past, scope_name, locale)) if good else (),
+        headlines=tuple(_headlines(good, past, f"{newest.title}, {scope_name}", locale)) if good else (),
         error_cell=error.cell if error else None,
         error=f"{error.name}: {error.message}" if error else "",
         notes=tuple(notes(good.manifest.gates)) if good else (),

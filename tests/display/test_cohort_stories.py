@@ -175,7 +175,9 @@ def test_a_late_record_is_said_with_its_numbers(is_cut: bool) -> None:
     frame.attrs = {"first_whole_date": "2026-02-01", "notes": ["missing"]} if is_cut else {"notes": []}
     exhibit = story.record_start(frame)
     if is_cut:
-        assert "until Feb 1, 2026 1 deal is recorded as closed where 40 were to be expected" in exhibit.message
+        assert (
+            "until Feb 1, 2026 1 deal is recorded as closed where 40 were to be expected" in exhibit.message
+        )
         assert exhibit.said == ("missing",)
     else:
         assert "no sign of deals missing" in exhibit.message

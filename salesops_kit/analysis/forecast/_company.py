@@ -8,14 +8,24 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from salesops_kit.analysis.forecast._coefficients import coefficients
 from salesops_kit.analysis.forecast._ladder import Forecast
-from salesops_kit.analysis.forecast._scores import as_figures, choices, outcomes, score, shipped_forecast
+from salesops_kit.analysis.forecast._scores import (
+    COLUMNS,
+    as_figures,
+    choices,
+    outcomes,
+    score,
+    shipped_forecast,
+)
 from salesops_kit.analysis.forecast._source import WEEKS, Source, origin_key, origin_of, week_before
 from salesops_kit.settings import NO_TEAM
 
 AHEAD = (0, 1)
+# Of a larger company no past origin is scored for the teams: each of them has deals enough of its own.
+MOST_DEALS = 500_000
 
 
 @lru_cache(maxsize=8)
@@ -27,17 +37,20 @@ def company_figures(source: Source) -> Mapping[str, Any]:
     ``backtest``: the scores of each method at each past origin, ``said``: what became of chances, as
     :func:`outcomes` has it. ``gap_per_variance``: by origin (the day itself, and the week before it) and
     horizon how much of the gap between the company's forecast and the sum of the teams' each team takes per
-    unit of its forecast's variance.
+    unit of its forecast's variance. Beyond ``MOST_DEALS`` deals there is no ``backtest`` and no ``said``,
+    and the simulation ships.
     """
-    scored = score(source)
+    is_large = len(source.history.deals) > MOST_DEALS
+    scored = pd.DataFrame(columns=COLUMNS) if is_large else score(source)
     teams = [team for team in source.history.teams_present if team != NO_TEAM]
     figures: dict[str, Any] = {
         "teams": len(teams),
         "chosen": choices(scored, source),
-        "origins": _origins(source),
-        "backtest": as_figures(scored),
-        "said": {name: column.tolist() for name, column in outcomes(source).items()},
+        "origins": _origins(source, is_large=is_large),
     }
+    if not is_large:
+        figures["backtest"] = as_figures(scored)
+        figures["said"] = {name: column.tolist() for name, column in outcomes(source).items()}
     figures["gap_per_variance"] = {
         origin_key(day, ahead): _gap(source.standing_on(day), figures, ahead)
         for day, ahead in _moments(source)
@@ -51,14 +64,14 @@ def _moments(source: Source) -> list[tuple[dt.date, int]]:
     return [*((source.as_of, ahead) for ahead in AHEAD), *([(before, 0)] if before < source.as_of else [])]
 
 
-def _origins(source: Source) -> dict[str, Any]:
+def _origins(source: Source, *, is_large: bool) -> dict[str, Any]:
     """What was learnt at each origin, from the fits of the backtest where it has them."""
     found = dict(source.learnt)
     moments = [
         (place, day, 0)
         for place, quarter in enumerate(source.quarters[: source.here + 1])
         for day in sorted(origin_of(quarter, week) for week in WEEKS)
-        if day <= source.as_of
+        if day <= source.as_of and not is_large
     ]
     for place, day, ahead in [*moments, *((source.here, day, ahead) for day, ahead in _moments(source))]:
         key = origin_key(day, ahead)

@@ -60,10 +60,11 @@ class Design:
             names += [f"{group}={value}" for value in values]
         return cls(tuple(names), offsets, history, amounts)
 
-    def matrix(
+    def columns(
         self, rows: Stretches, day: int, ahead: Ints, quarters: Sequence[Period]
-    ) -> NDArray[np.float32]:
-        """One row per deal and week ``ahead`` (1 is the week after ``day``), given in long form."""
+    ) -> tuple[list[Ints], Ints]:
+        """The columns that are one for each deal and week ``ahead`` (1 is the week after ``day``), given in
+        long form: one of each feature, and that of a year's end, which is beyond all names elsewhere."""
         last = day + 7 * ahead
         starts = np.array([quarter.start.toordinal() for quarter in quarters])
         place = np.clip(np.searchsorted(starts, last - 3, side="right") - 1, 0, len(quarters) - 1)
@@ -86,14 +87,22 @@ class Design:
             "category": rows.category,
             "age": np.searchsorted(_AGES, day - rows.stage_since, side="right"),
             "size": np.searchsorted(self.amounts, rows.amount, side="right"),
+            "stage0": span * len(self.history.stages) + rows.stage,
         }
-        result = np.zeros((len(rows), len(self.names)), dtype=np.float32)
+        every = [self.offsets[name] + code for name, code in columns.items()]
+        year_end_column = self.offsets["week"] + _WEEKS + 1
+        return every, np.where(year_end, year_end_column, len(self.names))
+
+    def matrix(
+        self, rows: Stretches, day: int, ahead: Ints, quarters: Sequence[Period]
+    ) -> NDArray[np.float32]:
+        """The columns as ones and zeros, one row per deal and week."""
+        every, year_end = self.columns(rows, day, ahead, quarters)
+        result = np.zeros((len(rows), len(self.names) + 1), dtype=np.float32)
         line = np.arange(len(rows))
-        for name, code in columns.items():
-            result[line, self.offsets[name] + code] = 1
-        result[line[year_end], self.offsets["week"] + _WEEKS + 1] = 1
-        result[line, self.offsets["stage0"] + span * len(self.history.stages) + rows.stage] = 1
-        return result
+        for column in (*every, year_end):
+            result[line, column] = 1
+        return result[:, :-1]
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,11 @@ class Hazard:
         alive, total = np.ones(len(rows)), np.zeros(len(rows))
         for ahead in range(1, -(-(end - 1 - view.today) // 7) + 1):
             week = np.full(len(rows), ahead)
-            matrix = self.design.matrix(rows, view.today, week, view.quarters)
-            won, lost = (special.expit(matrix @ values) for values in (self.won, self.lost))
+            every, year_end = self.design.columns(rows, view.today, week, view.quarters)
+            scores = (np.append(values, 0.0) for values in (self.won, self.lost))
+            won, lost = (
+                special.expit(sum((score[column] for column in every), score[year_end])) for score in scores
+            )
             # A week that straddles the quarters' border counts by the days that lie in the target.
             last, first = view.today + 7 * ahead, view.today + 7 * ahead - 6
             days = min(last, end - 1) - max(first, start) + 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from salesops_kit.data.engine import collect
+from salesops_kit.data.engine import collect_columns
 from salesops_kit.estimators.states import is_open, is_true
 
 Ints = NDArray[np.int64]
@@ -22,7 +24,6 @@ Floats = NDArray[np.float64]
 FOREVER = dt.date.max.toordinal()
 COMMIT, BEST_CASE, PIPELINE = "commit", "bestcase", "pipeline"
 _EPOCH = dt.date(1970, 1, 1).toordinal()
-_BETWEEN = "\x1f"
 _LABELS = ("opportunity_id", "team", "owner_id", "pipeline", "stage", "forecast_category")
 
 
@@ -125,7 +126,7 @@ def read_history(
         *((known.valid_from_date <= ibis.literal(day), ibis.literal(day)) for day in wanted)
     )
     rows = known.filter(~is_open(known) | known.valid_to_date.isnull() | (known.valid_to_date > following))
-    frame = collect(
+    stretches = collect_columns(
         rows.select(
             *_LABELS, "valid_from_date", "valid_to_date", "stage_since_date", "close_date",
             amount=ibis.coalesce(rows.amount, 0).cast("float64"),
@@ -133,47 +134,49 @@ def read_history(
             is_won=is_true(rows.is_won) & ~is_true(rows.is_deleted),
         )
     )  # fmt: skip
-    births = collect(started.group_by("opportunity_id", "team").aggregate(day=started.valid_from_date.min()))
-    return _arrays(frame, births, opportunities, frozenset(day.toordinal() for day in wanted))
+    births = collect_columns(
+        started.group_by("opportunity_id", "team").aggregate(day=started.valid_from_date.min())
+    )
+    return _arrays(stretches, births, opportunities, frozenset(day.toordinal() for day in wanted))
 
 
 def _arrays(
-    frame: pd.DataFrame, births: pd.DataFrame, opportunities: ir.Table | None, days: frozenset[int]
+    stretches: pa.Table, births: pa.Table, opportunities: ir.Table | None, days: frozenset[int]
 ) -> History:
-    frame = frame.sort_values(["opportunity_id", "valid_from_date"], ignore_index=True)
     deals, born = _coded(births["opportunity_id"])
     teams, born_team = _coded(births["team"])
     born_day = _ordinals(births["day"])
     order = np.lexsort((born_team, born, born_day))
-    owners, owner = _coded(frame["owner_id"])
-    words = frame["forecast_category"].astype("str").str.casefold().str.replace("[ _-]", "", regex=True)
-    categories, category = _coded(words.where(frame["forecast_category"].notna(), PIPELINE))
-    pairs = frame["pipeline"].astype("str") + _BETWEEN + frame["stage"].astype("str")
-    stages, stage = _coded(pairs)
+    owners, owner = _coded(stretches["owner_id"])
+    categories, category = _renamed(*_coded(stretches["forecast_category"]), _plain_category)
+    pipelines, pipeline = _coded(stretches["pipeline"])
+    names, name = _coded(stretches["stage"])
+    pairs, stage = np.unique(pipeline * len(names) + name, return_inverse=True)
     every = Stretches(
-        deal=_codes(frame["opportunity_id"], deals),
-        team=_codes(frame["team"], teams),
+        deal=_codes(stretches["opportunity_id"], deals),
+        team=_codes(stretches["team"], teams),
         owner=owner,
-        stage=stage,
+        stage=stage.astype(np.int64),
         category=category,
-        begins=_ordinals(frame["valid_from_date"]),
-        ends=_ordinals(frame["valid_to_date"], FOREVER),
-        stage_since=_ordinals(frame["stage_since_date"]),
-        close_day=_ordinals(frame["close_date"]),
-        amount=frame["amount"].to_numpy(float),
-        is_won=frame["is_won"].to_numpy(bool),
+        begins=_ordinals(stretches["valid_from_date"]),
+        ends=_ordinals(stretches["valid_to_date"], FOREVER),
+        stage_since=_ordinals(stretches["stage_since_date"]),
+        close_day=_ordinals(stretches["close_date"]),
+        amount=stretches["amount"].to_numpy(),
+        is_won=stretches["is_won"].to_numpy(),
     )
-    is_open_ = frame["is_open"].to_numpy(bool)
+    is_open_ = stretches["is_open"].to_numpy()
+    by_deal = np.lexsort((every.begins, every.deal))
     types, kind = _types(deals, opportunities)
     return History(
-        open=every.take(is_open_),
-        closed=every.take(~is_open_),
+        open=every.take(by_deal[is_open_[by_deal]]),
+        closed=every.take(by_deal[~is_open_[by_deal]]),
         births=Births(born[order], born_team[order], born_day[order]),
         type=kind,
         deals=deals,
         teams=teams,
         owners=owners,
-        stages=tuple((text.partition(_BETWEEN)[0], text.partition(_BETWEEN)[2]) for text in stages),
+        stages=tuple((pipelines[pair // len(names)], names[pair % len(names)]) for pair in pairs),
         categories=categories,
         types=types,
         first=int(born_day.min()) if len(born_day) else 0,
@@ -185,23 +188,50 @@ def _types(deals: tuple[str, ...], opportunities: ir.Table | None) -> tuple[tupl
     """Each deal's type; one unnamed type where the data has none."""
     if opportunities is None or "type" not in opportunities.columns:
         return ("",), np.zeros(len(deals), dtype=np.int64)
-    frame = collect(opportunities.select("opportunity_id", "type"))
-    known = frame.drop_duplicates("opportunity_id").set_index("opportunity_id")["type"]
-    return _coded(known.reindex(list(deals)).fillna(""))
+    found = collect_columns(opportunities.select("opportunity_id", "type"))
+    types, code = _coded(found["type"])
+    if "" not in types:
+        types, code = ("", *types), code + 1
+    place = _codes(found["opportunity_id"], deals)
+    kind = np.full(len(deals), types.index(""), dtype=np.int64)
+    # The first row of a deal counts, as everywhere.
+    kind[place[place >= 0][::-1]] = code[place >= 0][::-1]
+    return _renamed(types, kind, str)
 
 
-def _coded(column: pd.Series) -> tuple[tuple[str, ...], Ints]:
+def _plain_category(text: str) -> str:
+    """A forecast category without case, blanks and signs; an unknown one is in the pipeline."""
+    return re.sub("[ _-]", "", text.casefold()) if text else PIPELINE
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], Ints]:
     """Distinct values in order, and the position of each row's among them; null counts as empty text."""
-    codes, names = pd.factorize(column.astype(object).where(column.notna(), "").astype("str"), sort=True)
-    return tuple(str(name) for name in names), codes.astype(np.int64)
+    texts = pc.fill_null(column.cast(pa.string()), "").combine_chunks().dictionary_encode()
+    order = pc.sort_indices(texts.dictionary).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return tuple(texts.dictionary.take(order).to_pylist()), place[texts.indices.to_numpy()]
 
 
-def _codes(column: pd.Series, names: tuple[str, ...]) -> Ints:
-    return pd.Index(names).get_indexer(pd.Index(column.astype("str"))).astype(np.int64)
+def _renamed(
+    names: tuple[str, ...], codes: Ints, rename: Callable[[str], str]
+) -> tuple[tuple[str, ...], Ints]:
+    """The same under other names, those that occur, in order."""
+    used = np.unique(codes)
+    new = sorted({rename(names[code]) for code in used})
+    moved = np.zeros(len(names), dtype=np.int64)
+    moved[used] = [new.index(rename(names[code])) for code in used]
+    return tuple(new), moved[codes]
 
 
-def _ordinals(column: pd.Series, missing: int = -1) -> Ints:
+def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Ints:
+    """The position of each row's value among the names, -1 for any other; null counts as empty text."""
+    texts = pc.fill_null(column.cast(pa.string()), "")
+    found = pc.fill_null(pc.index_in(texts, value_set=pa.array(names, pa.string())), -1)
+    return found.to_numpy().astype(np.int64)
+
+
+def _ordinals(column: pa.ChunkedArray, missing: int = -1) -> Ints:
     """Dates as proleptic ordinals."""
-    days = pd.to_datetime(column).to_numpy().astype("datetime64[D]")
-    numbers = days.astype(np.int64) + _EPOCH
-    return np.where(np.isnat(days), missing, numbers)
+    days = column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+    return pc.fill_null(pc.add(days, _EPOCH), missing).to_numpy()

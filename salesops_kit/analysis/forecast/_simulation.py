@@ -11,6 +11,8 @@ DRAWS = 2_000
 SEED = 20_260_731
 # The deals that are drawn one by one; given the shock, the sum of all smaller ones is as good as normal.
 SINGLE = 250
+# Of more deals than this beyond those, deals of about the same chance are taken together.
+MOST_CHANCES = 2_000
 _SHOCKS = np.linspace(-4.5, 4.5, 37)
 
 
@@ -41,11 +43,31 @@ def open_draws(chance: Floats, amount: Floats, correlation: float, shock: Floats
     given = shifted_chance(chance[single], correlation, shock)
     total = np.asarray((random.random(given.shape) < given) @ amount[single])
     if len(rest):
-        on_grid = shifted_chance(chance[rest], correlation, _SHOCKS)
-        mean = np.interp(shock, _SHOCKS, on_grid @ amount[rest])
-        variance = np.interp(shock, _SHOCKS, (on_grid * (1 - on_grid)) @ amount[rest] ** 2)
+        usual, money, squares = _alike(chance[rest], amount[rest])
+        on_grid = shifted_chance(usual, correlation, _SHOCKS)
+        mean = np.interp(shock, _SHOCKS, on_grid @ money)
+        variance = np.interp(shock, _SHOCKS, (on_grid * (1 - on_grid)) @ squares)
         total = total + np.maximum(mean + np.sqrt(variance) * random.standard_normal(len(shock)), 0)
     return total
+
+
+def _alike(chance: Floats, amount: Floats) -> tuple[Floats, Floats, Floats]:
+    """Chances, sums of amounts and of their squares; many deals are taken together by steps of chance, each
+    at the mean chance of its money, so that no money is lost."""
+    squares = amount**2
+    if len(chance) <= MOST_CHANCES:
+        return chance, amount, squares
+    step = np.minimum((chance * MOST_CHANCES).astype(np.int64), MOST_CHANCES - 1)
+    count = np.bincount(step, minlength=MOST_CHANCES)
+
+    def summed(values: Floats) -> Floats:
+        return np.asarray(np.bincount(step, values, MOST_CHANCES), dtype=float)
+
+    money, square, total, weighted = map(summed, (amount, squares, chance, chance * amount))
+    usual = np.divide(total, count, out=np.zeros(MOST_CHANCES), where=count > 0)
+    usual = np.divide(weighted, money, out=usual, where=money > 0)
+    kept = count > 0
+    return np.clip(usual, 0, 1)[kept], money[kept], square[kept]
 
 
 def later_draws(
