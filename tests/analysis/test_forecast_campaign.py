@@ -22,7 +22,8 @@ from salesops_kit.estimators.predictive import bias
 from salesops_kit.settings import NO_TEAM, Settings
 from tests.analysis.forecast_world import LAST, world_states
 
-SEEDS = (7, 101, 102, 103, 104, 105)
+# The sample, and five that no choice of the ladder was made on.
+SEEDS = (7, 201, 202, 203, 204, 205)
 DEALS = 6_000
 READ = {
     "accounts", "forecast_calls", "fx_rates", "opportunities", "opportunity_history", "plan", "quotas",

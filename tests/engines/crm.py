@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,15 @@ def in_duckdb(crm: Crm, folder: Path) -> Rows:
     return replace(crm.rows, tables=engine.ParquetTables(engine.backend(folder), crm.files))
 
 
-def in_postgres(crm: Crm, address: str, folder: Path) -> Rows:
+@contextmanager
+def in_postgres(crm: Crm, address: str, folder: Path) -> Iterator[Rows]:
     """The tables copied into PostgreSQL."""
     load(address, {name: engine.parquet(file) for name, file in crm.files.items()}, TYPES, folder)
-    return crm.opened(ibis.connect(address))
+    con = ibis.connect(address)
+    try:
+        yield crm.opened(con)
+    finally:
+        con.disconnect()
 
 
 def load(address: str, queries: Mapping[str, str], types: Mapping[str, str], folder: Path) -> None:

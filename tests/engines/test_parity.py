@@ -85,8 +85,9 @@ def here(crm: Crm, folder: Path, figures: Mapping[str, Any]) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def on_postgres(crm: Crm, folder: Path, postgres: Server, figures: Mapping[str, Any]) -> Engine:
-    return opened(in_postgres(crm, postgres.address, folder), crm, figures)
+def on_postgres(crm: Crm, folder: Path, postgres: Server, figures: Mapping[str, Any]) -> Iterator[Engine]:
+    with in_postgres(crm, postgres.address, folder) as rows:
+        yield opened(rows, crm, figures)
 
 
 @pytest.fixture(scope="module")
