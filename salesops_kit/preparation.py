@@ -140,13 +140,15 @@ class Preparation:
         read = reads((*NOTED, *report_tables))
         target = folder / "slice"
         self._write_slice(team, target, {*ALWAYS_READ, *read.tables})
+        # What shows no table compares nothing with the company, and no wrong record can be in it.
+        compares, is_judged = bool(report_tables), bool(report_tables) and LISTED not in report_tables
         values = {
             "slice": str(target),
             "sentinel": sentinel,
             "params": dict(params),
             "tables": list(report_tables),
-            "reference": self._reference(params, read.analyses),
-            "raised": [] if LISTED in report_tables else self._raised_for(params, report_tables),
+            "reference": self._reference(params, read.analyses) if compares else {},
+            "raised": self._raised_for(params, report_tables) if is_judged else [],
             "snapshot": {"seq": self.opened.seq, "digest": self.opened.digest},
         }
         file = folder / "context.json"
