@@ -69,14 +69,16 @@ def test_the_shipped_forecast_is_better_and_honest(calls: bool, tmp_path: Path) 
         )
         assert spent <= 60
     means = pd.concat(found).groupby(["method", "week"])[["wape", "relative_crps"]].mean()
+    sys.stdout.write(f"\nbias {np.mean(biases):+.3f}, 80 % range holds {np.mean(held):.3f}")
     sys.stdout.write(f"\n{means.unstack().round(3).to_string()}\n")
     for week in (1, 5, 9, 12):
         for other in (STAGE_WEIGHTED, SEASONAL_NAIVE):
             for measure in ("relative_crps", "wape"):
                 assert means.loc[(SHIPPED, week), measure] < means.loc[(other, week), measure]
     assert max(map(abs, biases)) <= 0.05
-    # Without calls the drop that is planted in one quarter is seen late by any method.
-    assert all((0.72 if calls else 0.68) <= share <= 0.88 for share in held)
+    assert 0.72 <= np.mean(held) <= 0.88
+    # One seed's eight quarters hold so few independent outcomes that its own share varies by 0.07.
+    assert all(0.66 <= share <= 0.94 for share in held)
 
 
 def test_a_team_costs_little(tmp_path: Path) -> None:

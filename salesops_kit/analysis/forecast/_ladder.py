@@ -103,6 +103,15 @@ class Models:
         return float(np.clip((excess + CORRELATION * usual) / (scale + usual), 0.005, 0.5))
 
     @cached_property
+    def shared_variance(self) -> float:
+        """The correlation that this quarter is drawn with: the mean of the past, from which it departs, is
+        itself known from few quarters only, and adds the variance of one of them over their number."""
+        weights = np.array([RECENCY ** (past.ago - 1) for past in self.view.past])
+        if not len(weights):
+            return self.correlation
+        return min(self.correlation * (1 + float((weights**2).sum() / weights.sum() ** 2)), 0.5)
+
+    @cached_property
     def later(self) -> Later:
         """Create-and-close."""
         return _later.fit(self.view)
@@ -223,7 +232,7 @@ def simulate(models: Models, chance: Floats, amounts: Floats | None = None) -> F
     """
     shock = shocks()
     money = models.amounts if amounts is None else amounts
-    opened = open_draws(chance, money, models.correlation, shock)
+    opened = open_draws(chance, money, models.shared_variance, shock)
     later = later_draws(models.later.deals, models.later.spread, models.later.amounts, shock, COMMON_LATER)
     return Forecast(
         Predictive.of(models.booked + opened + later),

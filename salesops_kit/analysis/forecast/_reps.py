@@ -78,7 +78,7 @@ def _later_shares(models: Models, listed: np.ndarray, count: int) -> Floats:
 
 def _draws(models: Models, chance: Floats, money: Floats, later: float) -> Floats:
     shock = shocks()
-    opened = open_draws(chance, money, models.correlation, shock)
+    opened = open_draws(chance, money, models.shared_variance, shock)
     usual = models.later.amounts
     size = float(usual.mean()) if len(usual) else 0.0
     wins = later / size if size > 0 else 0.0
