@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def check(browser: Any, reports: Path, *, pages: int) -> None:
     """Everything published about the hostile company is inert, whole and literal."""
     found = sorted(path for path in reports.rglob("*.html") if path.name != "page.html")
     assert len(found) == pages + 1
+    by_team: dict[Path, set[str]] = defaultdict(set)
     for page in found:
         with visit(browser, page) as seen:
             inert(seen, page.name == "index.html")
@@ -111,7 +113,11 @@ def check(browser: Any, reports: Path, *, pages: int) -> None:
         elif "/company/" in page.as_posix():
             assert [payload for payload in hostile.PAYLOADS if payload not in shown] == []
         else:
-            assert sum(payload in shown for payload in hostile.PAYLOADS) >= len(hostile.PAYLOADS) - 2
+            # One report may have little of a small team to show; together they have nearly all.
+            told = {payload for payload in hostile.PAYLOADS if payload in shown}
+            assert told, page
+            by_team[page.parent] |= told
+    assert all(len(told) >= len(hostile.PAYLOADS) - 2 for told in by_team.values())
     assert html_errors(found) == {}
     neutralised(reports)
 
