@@ -77,7 +77,8 @@ class ClosedWon:
 
     def __str__(self) -> str:
         number = f"{self.amount:,.2f}".removesuffix(".00")
-        return f"Closed-won FY{self.fiscal_year % 100:02d} = {number} in {self.deals:,} deals"
+        unit = "deal" if self.deals == 1 else "deals"
+        return f"Closed-won FY{self.fiscal_year % 100:02d} = {number} in {self.deals:,} {unit}"
 
 
 @dataclass(frozen=True)
