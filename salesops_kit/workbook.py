@@ -25,15 +25,12 @@ from salesops_kit.display.heat import heat_html
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.errors import InputError, NotAvailableError, Problem
 from salesops_kit.language import _
+from salesops_kit.mime import HEADLINE, QUALITY, SENTINEL, TABLE
 from salesops_kit.periods import Period
 from salesops_kit.registry import find_table, references
 from salesops_kit.settings import COMPANY
 
 CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
-HEADLINE = "application/vnd.salesops.headline.v1+json"
-TABLE = "application/vnd.salesops.table.v1+json"
-QUALITY = "application/vnd.salesops.quality.v1+json"
-SENTINEL = "application/vnd.salesops.sentinel.v1+json"
 EXCLUDED = "data.exclusions"
 DIGITS = 6
 MOST_EXPORTED_ROWS = 100_000

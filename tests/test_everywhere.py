@@ -14,7 +14,8 @@ import nbformat
 import pytest
 
 import salesops_kit
-from salesops_kit.publishing.outputs import HEADLINE, TABLE, typed
+from salesops_kit.mime import HEADLINE, TABLE
+from salesops_kit.publishing.outputs import typed
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "notebooks" / "templates" / "funnel.ipynb"

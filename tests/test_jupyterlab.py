@@ -17,7 +17,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from salesops_kit.publishing.outputs import HEADLINE, typed
+from salesops_kit.mime import HEADLINE
+from salesops_kit.publishing.outputs import typed
 from tests.test_everywhere import PAPERMILL, TEMPLATE, assert_clean, run_python
 
 CHROMIUM = shutil.which("chromium")

@@ -131,7 +131,7 @@ def _opened(folder: Path) -> Snapshot:
     mapping = identity_mapping({p.name: p for p in present}, settings)
     files = [p for p in present if p.stem in TABLES]
     mark = snapshot.fingerprint(present, settings)
-    root = _archive_root()
+    root = archive_root()
     found = snapshot.find_archived(root, mark)
     if found:
         return found
@@ -166,7 +166,7 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
         made = snapshot.build(sources, rules, folder=built, scratch=scratch, before=before)
         written = snapshot.write_folder(made, built, out)
     if written.settings.name and out.resolve().is_relative_to(project_root()):
-        snapshot.archive(written, _archive_root())
+        snapshot.archive(written, archive_root())
     return written
 
 
@@ -198,11 +198,8 @@ def _canonical(sources: Sequence[Path]) -> ImportMapping:
 
 
 def archive_root() -> Path:
-    """The folder of snapshots and seals that every dataset shares."""
-    return _archive_root()
-
-
-def _archive_root() -> Path:
+    """The folder of snapshots and seals that every dataset shares: the project's, or the user's own where
+    that cannot be written."""
     root = project_root() / ARCHIVE
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -254,11 +251,11 @@ def open_rows(opened: Snapshot) -> Rows:
             stored[policies.SEGMENTED], policy.segments, opened.observed_until
         )
         derived[policies.SEGMENTED] = policy.digest
-    if before := earlier.earlier_snapshots(opened, _archive_root()):
+    if before := earlier.earlier_snapshots(opened, archive_root()):
         made[earlier.EARLIER] = lambda: earlier.earlier_deals(con, before)
         derived[earlier.EARLIER] = " ".join(found.digest for found in before)
     if opened.settings.name:
-        seals = sealing.seal_folder(_archive_root(), opened.settings)
+        seals = sealing.seal_folder(archive_root(), opened.settings)
         if digest := sealing.seals_digest(seals):
             made[sealing.SEALED] = lambda: sealing.sealed_forecasts(seals)
             derived[sealing.SEALED] = digest

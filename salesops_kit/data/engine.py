@@ -144,15 +144,14 @@ def collect(expression: ibis.Table) -> pd.DataFrame:
 def collect_columns(expression: ibis.Table) -> pa.Table:
     """A large result of an expression, as Arrow columns: millions of texts as Python objects would take
     minutes and gigabytes. It is not kept."""
-    return _computed.__wrapped__(expression.op())
+    source = expression.get_backend()
+    return _from_spark(source, expression) if source.name == "pyspark" else expression.to_pyarrow()
 
 
 @functools.lru_cache(maxsize=RESULTS_KEPT)
 def _computed(operation: ops.Relation) -> pa.Table:
     # Expressions are compared by identity, their operations by what they say.
-    expression = operation.to_expr()
-    source = expression.get_backend()
-    return _from_spark(source, expression) if source.name == "pyspark" else expression.to_pyarrow()
+    return collect_columns(operation.to_expr())
 
 
 def _from_spark(source: ibis.BaseBackend, expression: ibis.Table) -> pa.Table:

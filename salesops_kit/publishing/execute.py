@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salesops_kit.mime import SENTINEL
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.manifest import Failure, Status
 from salesops_kit.publishing.redact import redact
@@ -20,7 +21,6 @@ from salesops_kit.publishing.warm_kernels.owner import OFF
 if TYPE_CHECKING:
     import nbformat
 
-SENTINEL = "application/vnd.salesops.sentinel.v1+json"
 INJECTED = "injected-parameters"
 CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
 LATE_SECONDS = 0.5

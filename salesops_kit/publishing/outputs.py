@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from salesops_kit.language import _
+from salesops_kit.mime import HEADLINE, OWN_TYPES, TABLE
 
 if TYPE_CHECKING:
     import nbformat
-
-HEADLINE = "application/vnd.salesops.headline.v1+json"
-TABLE = "application/vnd.salesops.table.v1+json"
-QUALITY = "application/vnd.salesops.quality.v1+json"
-OWN_TYPES = "application/vnd.salesops."
 
 LONGEST_TEXT = 200_000
 LONGEST_PICTURE = 8_000_000

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from salesops_kit.language import _, use_locale
+from salesops_kit.mime import SENTINEL
 from salesops_kit.publishing import files
-from salesops_kit.publishing.execute import SENTINEL
 from salesops_kit.publishing.gates import notes
 from salesops_kit.publishing.lean_imports import leave_out
 from salesops_kit.publishing.ledger import MANIFEST_FILE, Entry, published_entry

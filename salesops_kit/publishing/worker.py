@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from salesops_kit import mime
 from salesops_kit.language import _, use_locale
 from salesops_kit.project import ROOT_VARIABLE
 from salesops_kit.publishing import outputs, spreadsheets
@@ -180,9 +181,9 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     wrong = outputs.malformed(execution.notebook)
     if wrong:
         raise _RefusedError("MalformedOutput", "; ".join(wrong))
-    headlines = outputs.typed(execution.notebook, outputs.HEADLINE)
-    tables = outputs.typed(execution.notebook, outputs.TABLE)
-    qualities = outputs.typed(execution.notebook, outputs.QUALITY)
+    headlines = outputs.typed(execution.notebook, mime.HEADLINE)
+    tables = outputs.typed(execution.notebook, mime.TABLE)
+    qualities = outputs.typed(execution.notebook, mime.QUALITY)
     quality = qualities[-1] if qualities else {}
     notebook, cut = outputs.trim(execution.notebook)
     if cut:
@@ -235,7 +236,7 @@ def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[di
 
 def _pages(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str]) -> tuple[str, str]:
     """The bundle's page and the stable page; they differ in where the bundle's files are."""
-    has_workbook = bool(tables or outputs.typed(notebook, outputs.HEADLINE))
+    has_workbook = bool(tables or outputs.typed(notebook, mime.HEADLINE))
     somewhere = f"{uuid.uuid4().hex}/"
     links = page_links(somewhere, tables, has_workbook=has_workbook)
     facts = {**order.facts, "sentinel": order.sentinel, "links": links}

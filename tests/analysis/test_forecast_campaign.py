@@ -78,7 +78,7 @@ def test_the_shipped_forecast_is_better_and_honest(calls: bool, tmp_path: Path) 
     assert max(map(abs, biases)) <= 0.05
     assert 0.72 <= np.mean(held) <= 0.88
     # One seed's eight quarters hold so few independent outcomes that its own share varies by 0.07.
-    assert all(0.66 <= share <= 0.94 for share in held)
+    assert all(0.68 <= share <= 0.88 for share in held)
 
 
 def test_a_team_costs_little(tmp_path: Path) -> None:

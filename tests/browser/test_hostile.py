@@ -113,9 +113,9 @@ def check(browser: Any, reports: Path, *, pages: int) -> None:
         elif "/company/" in page.as_posix():
             assert [payload for payload in hostile.PAYLOADS if payload not in shown] == []
         else:
-            # One report may have little of a small team to show; together they have nearly all.
             told = {payload for payload in hostile.PAYLOADS if payload in shown}
-            assert told, page
+            # A forecast has little of a small team to show.
+            assert len(told) >= (1 if page.stem == "forecast" else len(hostile.PAYLOADS) - 2), page
             by_team[page.parent] |= told
     assert all(len(told) >= len(hostile.PAYLOADS) - 2 for told in by_team.values())
     assert html_errors(found) == {}

@@ -97,7 +97,7 @@ def test_earlier_snapshots_of_a_dataset_are_found_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "archive").mkdir()
-    monkeypatch.setattr(dataset, "_archive_root", lambda: tmp_path / "archive")
+    monkeypatch.setattr(dataset, "archive_root", lambda: tmp_path / "archive")
     monkeypatch.setattr(earlier, "MOST_SNAPSHOTS", 2)
     folder = tmp_path / "raw"
     write_company(folder)

@@ -7,6 +7,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from salesops_kit import mime
 from salesops_kit.publishing import outputs
 from salesops_kit.publishing.gates import additive_gate, jump_gate, notes, refused
 
@@ -137,11 +138,11 @@ def test_thirty_megabytes_are_cut_with_a_note() -> None:
 @pytest.mark.parametrize(
     ("payload", "what"),
     [
-        ({outputs.HEADLINE: {"value": 1}}, "no id"),
-        ({outputs.HEADLINE: {"id": "a", "value": "1"}}, "no number"),
-        ({outputs.HEADLINE: {"id": "a", "value": True}}, "no number"),
-        ({outputs.TABLE: {"id": "a", "columns": [], "rows": [[1]]}}, "another width"),
-        ({outputs.TABLE: {"columns": [], "rows": []}}, "no id"),
+        ({mime.HEADLINE: {"value": 1}}, "no id"),
+        ({mime.HEADLINE: {"id": "a", "value": "1"}}, "no number"),
+        ({mime.HEADLINE: {"id": "a", "value": True}}, "no number"),
+        ({mime.TABLE: {"id": "a", "columns": [], "rows": [[1]]}}, "another width"),
+        ({mime.TABLE: {"columns": [], "rows": []}}, "no id"),
     ],
 )
 def test_malformed_outputs(payload: dict[str, Any], what: str) -> None:
@@ -149,6 +150,6 @@ def test_malformed_outputs(payload: dict[str, Any], what: str) -> None:
 
 
 def test_two_headlines_of_one_name() -> None:
-    payload = {outputs.HEADLINE: {"id": "a", "value": None}}
+    payload = {mime.HEADLINE: {"id": "a", "value": None}}
     assert outputs.malformed(notebook(payload)) == []
     assert outputs.malformed(notebook(payload, payload)) == ["two headlines have the id 'a'"]

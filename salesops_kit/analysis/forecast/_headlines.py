@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ibis.expr.types as ir
@@ -15,26 +14,11 @@ from salesops_kit.analysis.forecast._scope_outlook import Outlook, whole_outlook
 from salesops_kit.analysis.forecast._source import Source, read_source
 from salesops_kit.analysis.forecast._targets import targets_by_team
 from salesops_kit.analysis.forecast._view import View
+from salesops_kit.estimators.headlines import MISSING, Figure, headline_frame
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
-
-COLUMNS = [
-    "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
-]  # fmt: skip
-_MISSING = float("nan")
-
-
-@dataclass(frozen=True)
-class _Figure:
-    value: float
-    n: int
-    low: float = _MISSING
-    high: float = _MISSING
-    target: float = _MISSING
-    prior: float = _MISSING
-    reason: str = ""
 
 
 @table(needs={"pipeline": "pipeline.headlines"})
@@ -82,18 +66,13 @@ def headlines(
     n = now.deals * (not source.is_over) + len(view.won_in(here))
     figures = _figures(now, later, goals, _before(source, view), n)
     cover = pipeline.set_index("id").loc["coverage"]
-    figures["coverage"] = _Figure(
+    figures["coverage"] = Figure(
         float(cover["value"]), int(cover["n"]), target=float(cover["target"]), reason=str(cover["reason"])
     )
-    rows = [
-        (
-            name, label, figure.value, unit, "other", figure.n, figure.low, figure.high, definition,
-            figure.target, figure.prior, figure.reason if np.isnan(figure.value) else "",
-        )
-        for name, (label, unit, definition) in _texts(following.label).items()
-        for figure in [figures[name]]
-    ]  # fmt: skip
-    result = pd.DataFrame(rows, columns=COLUMNS)
+    texts = _texts(following.label)
+    result = headline_frame(
+        figures, {name: (label, unit, "other", text) for name, (label, unit, text) in texts.items()}
+    )
     result.attrs["prior_label"] = settings.fiscal.previous(here).label
     result.attrs["notes"] = [text for text in (now.reason,) if text and not np.isnan(now.total.mean)]
     return result
@@ -102,25 +81,25 @@ def headlines(
 def _before(source: Source, view: View) -> float:
     """What the quarter before booked; missing where its beginning is not known."""
     if not source.here:
-        return _MISSING
+        return MISSING
     quarter = source.quarters[source.here - 1]
-    return view.booked(quarter) if quarter.start.toordinal() > source.history.first else _MISSING
+    return view.booked(quarter) if quarter.start.toordinal() > source.history.first else MISSING
 
 
-def _figures(now: Outlook, later: Outlook, goals: list[float], prior: float, n: int) -> dict[str, _Figure]:
+def _figures(now: Outlook, later: Outlook, goals: list[float], prior: float, n: int) -> dict[str, Figure]:
     total, target = now.total, goals[0]
     low, high = _limits(now)
-    mean = round(total.mean, 2) if total.draws.size else _MISSING
+    mean = round(total.mean, 2) if total.draws.size else MISSING
     no_target = _("There is no target.") if np.isnan(target) else now.reason
     next_low, next_high = _limits(later)
     return {
-        "landing": _Figure(mean, n, low, high, target, prior, now.reason),
-        "target_gap": _Figure(mean - target, n, low - target, high - target, reason=no_target),
-        "target_chance": _Figure(total.at_least(target), n, reason=no_target),
-        "median": _Figure(total.quantile(0.5), n, low, high, reason=now.reason),
-        "open_deals": _Figure(now.open_deals, now.deals, reason=now.reason),
-        "create_and_close": _Figure(now.create_and_close, n, reason=now.reason),
-        "next_quarter": _Figure(
+        "landing": Figure(mean, n, low, high, target, prior, now.reason),
+        "target_gap": Figure(mean - target, n, low - target, high - target, reason=no_target),
+        "target_chance": Figure(total.at_least(target), n, reason=no_target),
+        "median": Figure(total.quantile(0.5), n, low, high, reason=now.reason),
+        "open_deals": Figure(now.open_deals, now.deals, reason=now.reason),
+        "create_and_close": Figure(now.create_and_close, n, reason=now.reason),
+        "next_quarter": Figure(
             later.total.mean, later.deals, next_low, next_high, goals[1], reason=later.reason
         ),
     }
@@ -129,7 +108,7 @@ def _figures(now: Outlook, later: Outlook, goals: list[float], prior: float, n: 
 def _limits(found: Outlook) -> tuple[float, float]:
     """The range that holds four times in five; none where nothing is open to chance."""
     low, high = found.total.quantile(0.1), found.total.quantile(0.9)
-    return (low, high) if found.total.draws.size > 1 else (_MISSING, _MISSING)
+    return (low, high) if found.total.draws.size > 1 else (MISSING, MISSING)
 
 
 def _texts(following: str) -> dict[str, tuple[str, str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ibis.expr.types as ir
@@ -17,26 +16,11 @@ from salesops_kit.analysis.pipeline._landing import counted, landing_notes, with
 from salesops_kit.analysis.pipeline._pace import pace
 from salesops_kit.analysis.pipeline._past import BOOKED, Past, past_quarters
 from salesops_kit.analysis.pipeline._quarters import current_quarter
+from salesops_kit.estimators.headlines import MISSING, Figure, headline_frame
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
-
-COLUMNS = [
-    "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
-]  # fmt: skip
-_MISSING = float("nan")
-
-
-@dataclass(frozen=True)
-class _Figure:
-    value: float
-    n: int
-    low: float = _MISSING
-    high: float = _MISSING
-    target: float = _MISSING
-    prior: float = _MISSING
-    reason: str = ""
 
 
 @table(needs={"outlook": "forecast.landing"})
@@ -78,38 +62,20 @@ def headlines(
     days: dict[str, Any] = {"as_of": as_of, "period": here, "settings": settings}
     cover = coverage(*sources, **days, reference=reference, by="").iloc[0]
     figures = _figures(row, cover, pace(opportunity_states, **days).iloc[0], past)
-    rows = [
-        (
-            name,
-            label,
-            figure.value,
-            unit,
-            kind,
-            figure.n,
-            figure.low,
-            figure.high,
-            definition,
-            figure.target,
-            figure.prior,
-            figure.reason if np.isnan(figure.value) else "",
-        )
-        for name, (label, unit, kind, definition) in _texts().items()
-        for figure in [figures[name]]
-    ]
-    result = pd.DataFrame(rows, columns=COLUMNS)
+    result = headline_frame(figures, _texts())
     result.attrs["notes"] = landing_notes(outlook, deals, here, as_of)
     result.attrs["prior_label"] = settings.fiscal.previous(here).label
     return result
 
 
-def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> dict[str, _Figure]:
+def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> dict[str, Figure]:
     plan, booked = float(cover["target"]), float(row["booked"])
     no_plan, no_past = _("There is no target."), _("There is no past quarter to learn from.")
     before, ended = _quarter_before(past)
     won, is_open = int(row["deals_booked"]), int(row["deals_open"])
     return {
-        "bookings_to_date": _Figure(booked, won, target=plan, prior=before),
-        "pace": _Figure(
+        "bookings_to_date": Figure(booked, won, target=plan, prior=before),
+        "pace": Figure(
             float(paced["pace"]),
             int(paced["quarters_observed"]),
             float(paced["pace_low"]),
@@ -117,7 +83,7 @@ def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> 
             target=plan,
             reason=str(paced["reason"]),
         ),
-        "landing": _Figure(
+        "landing": Figure(
             float(row["likely"]),
             won + is_open,
             float(row["low"]),
@@ -126,16 +92,16 @@ def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> 
             prior=ended,
             reason=no_past,
         ),
-        "commit": _Figure(float(row["commit"]), won + is_open, target=plan),
-        "best_case": _Figure(float(row["best_case"]), won + is_open, target=plan),
-        "landing_gap": _Figure(
+        "commit": Figure(float(row["commit"]), won + is_open, target=plan),
+        "best_case": Figure(float(row["best_case"]), won + is_open, target=plan),
+        "landing_gap": Figure(
             float(row["likely"]) - plan,
             won + is_open,
             float(row["low"]) - plan,
             float(row["high"]) - plan,
             reason=no_plan if np.isnan(plan) else no_past,
         ),
-        "coverage": _Figure(
+        "coverage": Figure(
             float(cover["coverage"]),
             is_open,
             target=float(cover["required_coverage"]),
@@ -147,7 +113,7 @@ def _figures(row: pd.Series, cover: pd.Series, paced: pd.Series, past: Past) -> 
 def _quarter_before(past: Past) -> tuple[float, float]:
     """What the quarter before had booked by its day, and in the end; missing where it is not known."""
     if not past.here:
-        return _MISSING, _MISSING
+        return MISSING, MISSING
     rows = past.rows[past.rows["quarter"] == past.here - 1]
     return float(rows.loc[rows["kind"] == BOOKED, "amount"].sum()), float(rows["won_amount"].sum())
 

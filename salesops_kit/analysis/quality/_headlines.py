@@ -14,15 +14,12 @@ from salesops_kit.analysis.quality._fix_list import LISTED, to_fix
 from salesops_kit.analysis.quality._scores import with_problems
 from salesops_kit.analysis.quality._sources import sources
 from salesops_kit.data.engine import collect
+from salesops_kit.estimators.headlines import COLUMNS
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
-
-COLUMNS = [
-    "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
-]  # fmt: skip
 
 
 @table()
