@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from salesops_kit import formats
 from salesops_kit.language import _, ngettext, use_locale
 from salesops_kit.publishing import files
 from salesops_kit.publishing.gates import notes
@@ -242,7 +243,7 @@ def _card(
         quarter=address.quarter,
         quarter_name=newest.manifest.quarter or _("All time"),
         status=newest.manifest.status,
-        as_of=(good or newest).manifest.as_of,
+        as_of=_day((good or newest).manifest.as_of),
         page=relative_link(address.stable, page) if good else "",
         links=tuple(_links(good, page)) if good else (),
         headlines=tuple(_headlines(good, past, f"{newest.title}, {scope_name}", locale)) if good else (),
@@ -274,13 +275,18 @@ def _history(entries: Sequence[Entry], page: PurePosixPath) -> list[PastRun]:
         PastRun(
             run=entry.manifest.run,
             status=status_text(entry.manifest.status),
-            as_of=entry.manifest.as_of,
+            as_of=_day(entry.manifest.as_of),
             reason=entry.manifest.reason,
             href=relative_link(PurePosixPath(entry.bundle) / PAGE_FILE, page) if entry.bundle else "",
         )
         for entry in reversed(entries)
         if entry.manifest.status != "skipped"
     ]
+
+
+def _day(as_of: str) -> str:
+    """A cut-off date as readers write it; a report that never ran may have none."""
+    return formats.date(as_of) if as_of else ""
 
 
 def _headlines(good: Entry, past: Mapping[str, Entry], scope_name: str, locale: str) -> list[Headline]:
