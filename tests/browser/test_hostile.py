@@ -31,6 +31,8 @@ PROVOKE = """() => {
 }"""
 FORMULA = re.compile(r"[\s\u00a0\u200b]*[=+@＝＋＠\-－]")
 REPORTS = len(list((ROOT / "notebooks/templates").glob("*.ipynb")))
+# Of a small team these reports name only the few deals that are open or large.
+FEW_TEXTS = {"forecast", "pipeline_review"}
 NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
 
 Publish = Callable[[list[str]], Path]
@@ -114,8 +116,7 @@ def check(browser: Any, reports: Path, *, pages: int) -> None:
             assert [payload for payload in hostile.PAYLOADS if payload not in shown] == []
         else:
             told = {payload for payload in hostile.PAYLOADS if payload in shown}
-            # A forecast has little of a small team to show.
-            assert len(told) >= (1 if page.stem == "forecast" else len(hostile.PAYLOADS) - 2), page
+            assert len(told) >= (1 if page.stem in FEW_TEXTS else len(hostile.PAYLOADS) - 2), page
             by_team[page.parent] |= told
     assert all(len(told) >= len(hostile.PAYLOADS) - 2 for told in by_team.values())
     assert html_errors(found) == {}
