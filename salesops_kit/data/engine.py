@@ -145,7 +145,13 @@ def collect_columns(expression: ibis.Table) -> pa.Table:
     """A large result of an expression, as Arrow columns: millions of texts as Python objects would take
     minutes and gigabytes. It is not kept."""
     source = expression.get_backend()
-    return _from_spark(source, expression) if source.name == "pyspark" else expression.to_pyarrow()
+    if source.name == "pyspark":
+        return _from_spark(source, expression)
+    if source.name == "duckdb" and source in _embedded:
+        # What Ibis does, but for planning the query twice.
+        found = source.con.execute(source.compile(expression)).to_arrow_table()
+        return found.cast(expression.schema().to_pyarrow())
+    return expression.to_pyarrow()
 
 
 @functools.lru_cache(maxsize=RESULTS_KEPT)

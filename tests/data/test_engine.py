@@ -21,14 +21,14 @@ def test_equal_expressions_are_computed_once(tmp_path: Path, monkeypatch: pytest
     table = engine.ParquetTables(engine.backend(tmp_path), {"a": write(tmp_path / "a.parquet", [1, 2, 3])})[
         "a"
     ]
-    runs: list[ir.Table] = []
-    run = ir.Table.to_pyarrow
+    runs: list[object] = []
+    run = engine.collect_columns
 
-    def counted(self: ir.Table) -> object:
-        runs.append(self)
-        return run(self)
+    def counted(expression: ir.Table) -> object:
+        runs.append(expression)
+        return run(expression)
 
-    monkeypatch.setattr(ir.Table, "to_pyarrow", counted)
+    monkeypatch.setattr(engine, "collect_columns", counted)
     first = engine.collect(table.filter(table.value > 1))
     first["value"] = 0
     assert engine.collect(table.filter(table.value > 1))["value"].tolist() == [2, 3]

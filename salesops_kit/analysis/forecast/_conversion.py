@@ -53,14 +53,17 @@ def groups(history: History, rows: Stretches, day: int, target: Period) -> Group
         ("age", np.searchsorted(_AGES, day - rows.stage_since, side="right"), None),
         ("category", rows.category, history.categories),
     ]
-    cells, cell = np.unique(
-        np.column_stack([codes for _name, codes, _names in parts]), axis=0, return_inverse=True
-    )
+    code = np.zeros(len(rows), dtype=np.int64)
+    sizes = [int(codes.max(initial=0)) + 1 for _name, codes, _names in parts]
+    for size, (_name, codes, _names) in zip(sizes, parts, strict=True):
+        code = code * size + codes
+    found, cell = np.unique(code, return_inverse=True)
+    cells = np.column_stack(np.unravel_index(found, sizes))
     levels: list[list[str]] = [[""] * len(cells)]
     for place, (name, _codes, names) in enumerate(parts):
         words = [f"|{name}={names[code] if names else code}" for code in cells[:, place]]
         levels.append([before + word for before, word in zip(levels[-1], words, strict=True)])
-    return Groups(levels, cell.reshape(-1))
+    return Groups(levels, cell)
 
 
 def fit(view: View, past: Sequence[PastQuarter]) -> Conversion:

@@ -13,6 +13,8 @@ SEED = 20_260_731
 SINGLE = 250
 # Of more deals than this beyond those, deals of about the same chance are taken together.
 MOST_CHANCES = 2_000
+# Of more deals than this a draw's sum is as good as normal.
+MOST_LATER = 2_000
 _SHOCKS = np.linspace(-4.5, 4.5, 37)
 
 
@@ -85,6 +87,9 @@ def later_draws(
     common = np.sqrt(strength) * shock + np.sqrt(1 - strength) * own
     sigma = np.sqrt(np.log1p(spread**2))
     count = random.poisson(deals * np.exp(sigma * common - sigma**2 / 2))
+    if deals > MOST_LATER:
+        noise = np.sqrt(count * amounts.var()) * random.standard_normal(len(shock))
+        return np.maximum(count * amounts.mean() + noise, 0.0)
     picked = random.integers(0, len(amounts), int(count.sum()))
     ends = np.cumsum(count)
     sums = np.concatenate([[0.0], np.cumsum(amounts[picked])])

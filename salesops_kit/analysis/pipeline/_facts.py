@@ -15,8 +15,8 @@ import pandas as pd
 from salesops_kit.analysis.pipeline._ageing import stage_limits
 from salesops_kit.analysis.pipeline._deals import with_columns
 from salesops_kit.analysis.pipeline._past import CELL
-from salesops_kit.analysis.pipeline._pushes import count_pushes
 from salesops_kit.data.as_of import midnight
+from salesops_kit.data.deals import close_date_facts
 from salesops_kit.data.engine import collect, shared
 from salesops_kit.estimators.states import at_end_of, falls_in, is_open, known_states
 from salesops_kit.language import _
@@ -85,10 +85,10 @@ def deals_with_facts(
     due = shared(open_due(states, as_of, here))
     before = states.filter(at_end_of(states, as_of - RECENT))
     before = before.select(before_id="opportunity_id", amount_before="amount")
-    counted = count_pushes(states, due, as_of)
-    counted = counted.select(pushed_id="pushed_id", pushes="pushes")
+    counted = close_date_facts(states, due, as_of)
+    counted = counted.select(fact_id="fact_id", pushes="pushes")
     joined = due.left_join(before, due.opportunity_id == before.before_id)
-    joined = joined.left_join(counted, due.opportunity_id == counted.pushed_id)
+    joined = joined.left_join(counted, due.opportunity_id == counted.fact_id)
     found = ["amount_before", "pushes"]
     if activities is not None:
         last = _last_activity(activities, as_of, settings)

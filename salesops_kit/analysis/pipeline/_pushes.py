@@ -9,6 +9,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.analysis.pipeline._quarters import current_quarter, floats
+from salesops_kit.data.deals import close_date_facts
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
@@ -77,8 +78,8 @@ def pushes(
         rows = rows.filter(is_open(rows) | is_true(rows.is_won) | ~is_true(rows.loss_reason.isin(reasons)))
     keys = [dimension.column_in_rows for dimension in dimensions]
     rows = rows.select("opportunity_id", "amount", "is_won", *keys, still_open=is_open(rows))
-    counted = count_pushes(opportunity_states, known, as_of)
-    joined = rows.left_join(counted, rows.opportunity_id == counted.pushed_id)
+    counted = close_date_facts(opportunity_states, known, as_of)
+    joined = rows.left_join(counted, rows.opportunity_id == counted.fact_id)
     joined = joined.mutate(pushes=ibis.least(joined.pushes.fill_null(0), MANY))
     won = ~joined.still_open & is_true(joined.is_won)
     sums = joined.group_by([*keys, "pushes"]).aggregate(
@@ -139,9 +140,9 @@ def pushed_deals(
     known = known.filter(is_open(known))
     if in_period:
         known = known.filter(falls_in(known.close_date, current_quarter(as_of, period, settings)))
-    counted = count_pushes(opportunity_states, known, as_of)
+    counted = close_date_facts(opportunity_states, known, as_of)
     counted = counted.filter(counted.pushes >= at_least)
-    rows = known.inner_join(counted, known.opportunity_id == counted.pushed_id)
+    rows = known.inner_join(counted, known.opportunity_id == counted.fact_id)
     rows = rows.mutate(days_moved=days_between(rows.close_date, rows.first_close_date))
     has_name = opportunities is not None and "name" in opportunities.columns
     tables = {"opportunity_states": opportunity_states, "opportunities": opportunities}
@@ -158,27 +159,3 @@ def pushed_deals(
         text = ngettext("{count} more deal is not listed.", "{count} more deals are not listed.", hidden)
         result.attrs["notes"] = [text.format(count=hidden)]
     return result
-
-
-def count_pushes(states: ir.Table, of: ir.Table, as_of: dt.date) -> ir.Table:
-    """Pushes by ``as_of`` of the deals in ``of`` that had any state at the end of two days: columns
-    ``pushed_id``, ``pushes`` and ``first_close_date``."""
-    rows = states.semi_join(of, "opportunity_id")
-    begins = (rows.entry != "continued").cast("int32")
-    so_far = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no, preceding=None, following=0)
-    rows = rows.mutate(stay=begins.sum().over(so_far))
-    lasts_a_day = rows.valid_to_date.isnull() | (rows.valid_to_date > rows.valid_from_date)
-    is_dated = is_open(rows) & rows.close_date.notnull()
-    rows = rows.filter((rows.valid_from_date <= ibis.literal(as_of)) & lasts_a_day & is_dated)
-    ordered = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no)
-    before, stay_before = rows.close_date.lag().over(ordered), rows.stay.lag().over(ordered)
-    months = _month(rows.close_date) - _month(before)
-    rows = rows.mutate(is_push=is_true((months > 0) & (stay_before == rows.stay)), is_first=before.isnull())
-    return rows.group_by(pushed_id=rows.opportunity_id).aggregate(
-        pushes=rows.is_push.sum().cast("int64"),
-        first_close_date=rows.close_date.min(where=rows.is_first),
-    )
-
-
-def _month(date: ir.Value) -> ir.IntegerValue:
-    return date.year() * 12 + date.month()
