@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="Repeat it for more.")
     parser.add_argument("--deals", type=int, default=bench_data.SIZES[-1], help="The largest data.")
-    parser.add_argument("--reports", type=int, default=200, help="The largest batch.")
+    parser.add_argument("--reports", type=int, default=250, help="The largest batch.")
     parser.add_argument("--stock", type=int, default=6, help="Reports that the stock tools make.")
     options = parser.parse_args()
     parts = options.only or PARTS
