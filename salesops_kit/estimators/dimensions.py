@@ -38,6 +38,18 @@ class Dimension:
     calendar: str = ""
 
 
+def tables_by_name(
+    states: ir.Table,
+    opportunities: ir.Table | None,
+    accounts: ir.Table | None,
+    reps: ir.Table | None,
+    teams: ir.Table | None,
+) -> Mapping[str, ir.Table | None]:
+    """The tables in which dimensions are looked for, by their names."""
+    others = {"opportunities": opportunities, "accounts": accounts, "reps": reps, "teams": teams}
+    return {_ROWS: states, **others}
+
+
 def parse_by(by: str, tables: Mapping[str, ir.Table | None]) -> tuple[Dimension, ...]:
     """The dimensions of a comma-separated list; ``tables`` holds opportunity_states and what else there is.
 

@@ -237,4 +237,5 @@ def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Ints:
 def _ordinals(column: pa.ChunkedArray, missing: int = -1) -> Ints:
     """Dates as proleptic ordinals."""
     days = column.cast(pa.date32()).cast(pa.int32())
-    return pc.fill_null(pc.add(days, pa.scalar(_EPOCH, pa.int32())), pa.scalar(missing, pa.int32())).to_numpy()
+    ordinals = pc.add(days, pa.scalar(_EPOCH, pa.int32()))
+    return pc.fill_null(ordinals, pa.scalar(missing, pa.int32())).to_numpy()

@@ -12,7 +12,7 @@ import pandas as pd
 from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import InputError, Problem
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups
+from salesops_kit.estimators.dimensions import join_dimensions, label_groups, tables_by_name
 from salesops_kit.estimators.outcomes import won_in
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.states import known_states
@@ -69,13 +69,7 @@ def bookings(
     shown = [last]
     for _step in range(quarters - 1):
         shown.insert(0, settings.fiscal.previous(shown[0]))
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _RESULT)
     names = [dimension.name for dimension in dimensions]
     span = Period(shown[0].start, last.end, "")

@@ -21,7 +21,7 @@ from salesops_kit.analysis.funnel._stages import (
     with_reference,
 )
 from salesops_kit.analysis.funnel._transitions import MOVED_ON, STAGE_KEYS, count_transitions, window
-from salesops_kit.estimators.dimensions import join_dimensions
+from salesops_kit.estimators.dimensions import join_dimensions, tables_by_name
 from salesops_kit.estimators.intervals import Array, deals_needed, wilson
 from salesops_kit.language import _
 from salesops_kit.periods import Period
@@ -96,13 +96,7 @@ def bottlenecks(
     group with which a difference of this size would show. All that needs a reference is missing without
     one; the whole company differs from itself by nothing and has no p-value.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _RESULT, STAGE_KEYS)
     names = [dimension.name for dimension in dimensions]
     rows = join_dimensions(opportunity_states, dimensions, tables)

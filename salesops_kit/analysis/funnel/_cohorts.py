@@ -22,7 +22,13 @@ from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.estimators.competing_risks import aalen_johansen, add_counts, log_log_interval
-from salesops_kit.estimators.dimensions import Dimension, join_dimensions, label_groups, sort_groups
+from salesops_kit.estimators.dimensions import (
+    Dimension,
+    join_dimensions,
+    label_groups,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.intervals import ratio, wilson
 from salesops_kit.estimators.outcomes import (
     excluded_reasons,
@@ -114,13 +120,7 @@ def cohorts(
     """
     if opportunities is None or "created_date" not in opportunities.columns:
         raise NotAvailableError(_("Cohorts need the date on which each deal was created."))
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     periods = cohort_periods(as_of, period, settings, cohort, how_many)
     view = _View(periods, ages(months), grouping(by, tables, ["cohort", *_RESULT]), as_of, settings)
     deals = _deals(opportunity_states, tables, stages, view)

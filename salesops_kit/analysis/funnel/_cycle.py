@@ -19,6 +19,7 @@ from salesops_kit.estimators.dimensions import (
     join_dimensions,
     label_groups,
     sort_groups,
+    tables_by_name,
 )
 from salesops_kit.estimators.intervals import median_interval, z_value
 from salesops_kit.estimators.outcomes import (
@@ -96,13 +97,7 @@ def cycle(
     """
     if opportunities is None or "created_date" not in opportunities.columns:
         raise NotAvailableError(_("The length of a cycle needs the date on which each deal was created."))
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _RESULT)
     names = [dimension.name for dimension in dimensions]
     reasons = excluded_reasons(opportunities, settings)

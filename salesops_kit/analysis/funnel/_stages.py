@@ -31,7 +31,7 @@ from salesops_kit.estimators.competing_risks import (
     log_log_interval,
     quantiles,
 )
-from salesops_kit.estimators.dimensions import join_dimensions, sort_groups
+from salesops_kit.estimators.dimensions import join_dimensions, sort_groups, tables_by_name
 from salesops_kit.estimators.intervals import ratio, z_value
 from salesops_kit.estimators.shrinkage import Prior, shrink
 from salesops_kit.language import _, ngettext
@@ -118,7 +118,7 @@ def conversion(
         raise InputError(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
         )
-    tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _CONVERSION, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
@@ -214,22 +214,6 @@ def reference_number(figures: Mapping[str, Any] | None, name: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _tables(
-    states: ir.Table,
-    opportunities: ir.Table | None,
-    accounts: ir.Table | None,
-    reps: ir.Table | None,
-    teams: ir.Table | None,
-) -> dict[str, ir.Table | None]:
-    return {
-        "opportunity_states": states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
-
-
 def _all_stages(rates: pd.DataFrame, listed: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Without dimensions, stages that nobody was in get a row of zero counts and missing rates."""
     if len(keys) > len(STAGE_KEYS):
@@ -287,7 +271,7 @@ def time_in_stage(
     where the curve does not come down that far. ``closed_only_mean`` (days) is the plain mean of the
     stays that ended, which is too short wherever long stays are still under way.
     """
-    tables = _tables(opportunity_states, opportunities, accounts, reps, teams)
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _TIMES, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)

@@ -14,7 +14,7 @@ from salesops_kit.analysis.funnel._claims import CLAIM, against_the_others
 from salesops_kit.analysis.funnel._grouping import grouping
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, sort_groups
+from salesops_kit.estimators.dimensions import join_dimensions, label_groups, sort_groups, tables_by_name
 from salesops_kit.estimators.intervals import deals_needed, homogeneity, ratio, wilson
 from salesops_kit.estimators.outcomes import (
     closed_or_open,
@@ -103,13 +103,7 @@ def win_rate(
     what a reader must know. Raises :class:`InputError` for an unknown dimension or qualified stage and
     :class:`NotAvailableError` when a cohort is asked for and no deal has a creation date.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, [*_RESULT, *_DIFFERENCE, *CLAIM])
     names = [dimension.name for dimension in dimensions]
     reasons = excluded_reasons(opportunities, settings)

@@ -15,7 +15,13 @@ from salesops_kit.analysis.pipeline._composition import unknown_amounts
 from salesops_kit.analysis.pipeline._quarters import current_quarter, floats, trailing_quarters
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import InputError, Problem
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import (
+    join_dimensions,
+    label_groups,
+    parse_by,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.stage_times import STAGE_KEYS, stage_times
 from salesops_kit.estimators.states import days_between, is_open, known_states
@@ -79,13 +85,7 @@ def ageing(
     A stage without open deals has no row. Raises :class:`InputError` for an unknown dimension or fewer
     than 1 quarter.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     limits = stage_limits(opportunity_states, as_of, period, settings, reference, trailing)

@@ -21,6 +21,7 @@ from salesops_kit.estimators.dimensions import (
     label_groups,
     parse_by,
     sort_groups,
+    tables_by_name,
 )
 from salesops_kit.estimators.intervals import CONFIDENCE, SIGNIFICANCE, Array, benjamini_hochberg
 from salesops_kit.estimators.outcomes import (
@@ -110,13 +111,7 @@ def bridge(
 
     Raises :class:`InputError` for an unknown dimension or qualified stage.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     here = period or settings.fiscal.quarter_of(as_of)

@@ -12,7 +12,13 @@ import pandas as pd
 
 from salesops_kit.analysis.pipeline._quarters import DAY, current_quarter, first_known_day, floats
 from salesops_kit.data.engine import collect
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import (
+    join_dimensions,
+    label_groups,
+    parse_by,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.intervals import ratio
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.states import falls_in, is_open, is_true, known_states
@@ -62,13 +68,7 @@ def composition(
     states = known_states(opportunity_states, as_of)
     states = states.filter(is_open(states))
     states = states.mutate(due=_due(states.close_date, as_of, settings))
-    tables = {
-        "opportunity_states": states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     keys = [dimension.column_in_rows for dimension in dimensions]

@@ -12,7 +12,13 @@ from salesops_kit.analysis.pipeline._quarters import current_quarter, floats
 from salesops_kit.data.deals import close_date_facts
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import InputError, Problem
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import (
+    join_dimensions,
+    label_groups,
+    parse_by,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.intervals import ratio, wilson
 from salesops_kit.estimators.outcomes import excluded_reasons, missing_reason_note
 from salesops_kit.estimators.rep_names import with_rep_names
@@ -61,13 +67,7 @@ def pushes(
 
     Raises :class:`InputError` for an unknown dimension.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     reasons = excluded_reasons(opportunities, settings)

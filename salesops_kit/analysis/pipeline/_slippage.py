@@ -19,7 +19,13 @@ from salesops_kit.analysis.pipeline._quarters import (
     trailing_quarters,
 )
 from salesops_kit.data.engine import collect
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import (
+    join_dimensions,
+    label_groups,
+    parse_by,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.intervals import ratio
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.states import is_open, is_true
@@ -73,13 +79,7 @@ def slippage(
     with ``by`` a group has rows where something was due. Raises :class:`InputError` for an unknown
     dimension or fewer than 1 quarter.
     """
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     shown = trailing_quarters(current_quarter(as_of, period, settings), quarters, settings)

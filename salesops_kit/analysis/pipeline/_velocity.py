@@ -19,7 +19,13 @@ from salesops_kit.analysis.pipeline._quarters import (
 )
 from salesops_kit.data.engine import collect
 from salesops_kit.errors import NotAvailableError
-from salesops_kit.estimators.dimensions import join_dimensions, label_groups, parse_by, sort_groups
+from salesops_kit.estimators.dimensions import (
+    join_dimensions,
+    label_groups,
+    parse_by,
+    sort_groups,
+    tables_by_name,
+)
 from salesops_kit.estimators.intervals import Array, ratio, z_value
 from salesops_kit.estimators.outcomes import (
     closed_or_open,
@@ -91,13 +97,7 @@ def velocity(
     """
     if opportunities is None or "created_date" not in opportunities.columns:
         raise NotAvailableError(_("The length of a cycle needs the date on which each deal was created."))
-    tables = {
-        "opportunity_states": opportunity_states,
-        "opportunities": opportunities,
-        "accounts": accounts,
-        "reps": reps,
-        "teams": teams,
-    }
+    tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     shown = trailing_quarters(current_quarter(as_of, period, settings), quarters, settings)
