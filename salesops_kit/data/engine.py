@@ -147,7 +147,7 @@ def collect_columns(expression: ibis.Table) -> pa.Table:
     source = expression.get_backend()
     if source.name == "pyspark":
         return _from_spark(source, expression)
-    if source.name == "duckdb" and source in _embedded:
+    if source in _embedded and not expression.op().find(ops.InMemoryTable):
         # What Ibis does, but for planning the query twice.
         found = source.con.execute(source.compile(expression)).to_arrow_table()
         return found.cast(expression.schema().to_pyarrow())
