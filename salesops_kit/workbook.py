@@ -15,10 +15,11 @@ from IPython.display import publish_display_data
 from salesops_kit import formats
 from salesops_kit.compute import Calculator, plain, reference_for, resolve_as_of, resolve_choice, small_frames
 from salesops_kit.data import engine, scope
+from salesops_kit.data.as_of import STATES
 from salesops_kit.data.cleaning import EXCLUSIONS
 from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.data.slices import open_slice
-from salesops_kit.declarations import NOTED
+from salesops_kit.declarations import LISTED, NOTED, RAISED, reads
 from salesops_kit.display import figure as figures
 from salesops_kit.display import notices, tables
 from salesops_kit.display.heat import heat_html
@@ -28,9 +29,12 @@ from salesops_kit.language import _
 from salesops_kit.mime import HEADLINE, QUALITY, SENTINEL, TABLE
 from salesops_kit.periods import Period
 from salesops_kit.registry import find_table, references
+from salesops_kit.registry import tables as registered
 from salesops_kit.settings import COMPANY
 
 CONTEXT_VARIABLE = "SALESOPS_CONTEXT"
+# What Jupyter's server tells a kernel of the notebook that it was started for.
+NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 EXCLUDED = "data.exclusions"
 DIGITS = 6
 MOST_EXPORTED_ROWS = 100_000
@@ -73,10 +77,11 @@ def open_workbook(
         chosen = resolve_choice(whole, team=team, quarter=quarter, as_of=as_of)
         period, day = chosen.period, chosen.as_of
         rows = whole if chosen.members is None else scope.cut(whole, chosen.members)
-        reference = _LazyReference(Calculator(whole, day, period), len(chosen.members or ()))
+        company = Calculator(whole, day, period)
+        reference = _LazyReference(company, len(chosen.members or ()))
     calculator = Calculator(rows, day, period, reference)
     if context is None:
-        return Workbook(calculator, team=team)
+        return Workbook(calculator, team=team, checks=lambda: _raised_here(company, chosen.members))
     return Workbook(
         calculator, team=team, sentinel=context["sentinel"], declared=context["tables"],
         raised=context.get("raised", ()),
@@ -100,6 +105,31 @@ def _driver_context(given: Mapping[str, str]) -> dict[str, Any] | None:
     if wrong:
         raise InputError(wrong)
     return context
+
+
+def _raised_here(company: Calculator, members: Sequence[str] | None) -> Sequence[Mapping[str, Any]]:
+    """The checks that are raised by records of a scope in what the open notebook reads, as a run would have
+    them. Where the notebook is not known, in any table."""
+    from salesops_kit.analysis.quality import raised_for
+
+    policy, declared = company.rows.policy, _declared_tables()
+    severities = {check.severity for check in policy.checks}
+    severities |= {level.severity for level in policy.process.service_levels}
+    if not severities & {"error", "warning"} or LISTED in (declared or ()):
+        return ()
+    found = company.table(RAISED)
+    read = set(found["table"]) if declared is None else {STATES, *reads(declared).tables}
+    return raised_for(found, members=members, tables=read)
+
+
+def _declared_tables() -> Sequence[str] | None:
+    """The tables that the notebook declares which JupyterLab says this kernel runs; None without one."""
+    file = Path(os.environ.get(NOTEBOOK_VARIABLE, ""))
+    try:
+        declared = json.loads(file.read_text(encoding="utf-8"))["metadata"]["salesops"]["tables"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return [name for name in declared if name in registered()] if isinstance(declared, list) else None
 
 
 class _LazyReference(Mapping[str, Any]):
@@ -130,11 +160,14 @@ class Workbook:
     def __init__(
         self, calculator: Calculator, *, team: str, sentinel: str = "",
         declared: Sequence[str] | None = None, raised: Sequence[Mapping[str, Any]] = (),
+        checks: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:  # fmt: skip
         self._calculator = calculator
         self._sentinel = sentinel
         self._declared = declared
         self._raised = raised
+        self._checks = checks
+        self._is_told = False
         self._emitted: set[str] = set()
         self.team = team
 
@@ -187,12 +220,13 @@ class Workbook:
 
     @small_frames()
     def note(self) -> None:
-        """Show whether the numbers tie with what was declared, what money is under flags, and what the
-        data lacks; in a run also which checks are raised."""
+        """Show whether the numbers tie with what was declared, what money is under flags, what the data
+        lacks, and which checks are raised."""
+        self._find_checks()
         flags, ties = (self.table(name) for name in NOTED)
         quality = notices.quality(flags, ties, currency=self.rows.settings.base_currency)
-        errors, warnings = (notices.raised(self._raised, severity) for severity in ("error", "warning"))
-        quality["check_text"] = notices.raised_text(errors, warnings)
+        errors, warnings, text = notices.checks(self._raised)
+        quality["check_text"] = "" if self._is_told else text
         notes = [*notices.kinds(flags), *(_(text) for text in self.rows.notes)]
         lines = [_("As of {day}.").format(day=formats.date(self.as_of))]
         lines += [text for text in (quality["tie_text"], quality["flag_text"], quality["check_text"]) if text]
@@ -213,6 +247,18 @@ class Workbook:
             }
         )
 
+    def _find_checks(self, *, is_said: bool = False) -> None:
+        """Find out, once, which checks are raised where no run has; with ``is_said`` say it at once, as the
+        head of a page would: in an open notebook the note comes below the headlines."""
+        if self._checks is None:
+            return
+        self._raised, self._checks = self._checks(), None
+        *_lists, text = notices.checks(self._raised)
+        if text and is_said:
+            self._is_told = True
+            html = figures.quality_html({"check_text": text}, [])
+            publish_display_data({"text/plain": text, "text/html": html})
+
     @small_frames()
     def exclusions(self) -> pd.DataFrame:
         """Every kind of excluded or flagged row of the scope: table, problem, column, what is done,
@@ -232,6 +278,7 @@ class Workbook:
     def headlines(self, name: str) -> None:
         """Show a table of headlines as cards and emit each as a typed output; where the dataset lacks
         what they need, show why."""
+        self._find_checks(is_said=True)
         frame = self.table(name)
         if "unavailable" in frame.attrs:
             self._say(frame.attrs["unavailable"])

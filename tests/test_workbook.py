@@ -430,3 +430,111 @@ def test_the_analysts_pandas_stays_as_it_was(data: str) -> None:
     assert before != "python"
     open_workbook(team="company", quarter="2026-Q1", data=data).table("pipeline.headlines")
     assert pd.get_option("mode.string_storage") == before
+
+
+# Which checks are raised, in an open notebook
+
+DEALS = "".join(
+    f"{owner}{n},{owner},Won,100,2026-01-05,2026-02-1{n}\n" for owner in ("ann", "bob") for n in range(3)
+)
+WRONG = "wrong,ann,One,-5,2026-03-01,2026-05-20\n"
+SEVERE = "checks: [{id: negative-amount, severity: error}]\n"
+CHECKED = """\
+observed_until: 2026-03-31
+first_qualified_stage: One
+stages: [{stage: One}, {stage: Won, is_closed: true, is_won: true}]
+"""
+BANNER = "Errors: Amount is negative (1)."
+
+
+def checked(folder: Path, *deals: str) -> str:
+    """Two teams, one rep each, and a check that is an error."""
+    raw = folder / "raw"
+    raw.mkdir()
+    for name, text in (
+        ("dataset.yml", CHECKED), ("opportunities.csv", COLUMNS + DEALS + "".join(deals)),
+        ("team_memberships.csv", "owner_id,team,valid_from_date,valid_to_date\nann,A,,\nbob,B,,\n"),
+    ):  # fmt: skip
+        (raw / name).write_text(text, encoding="utf-8")
+    import_export([raw], "", folder / "data")
+    (folder / "data" / "checks.yml").write_text(SEVERE, encoding="utf-8")
+    return str(folder / "data")
+
+
+def said(shown: list[dict[str, Any]]) -> list[int]:
+    """The outputs that say the banner's words on the page, by their number."""
+    return [n for n, bundle in enumerate(shown) if BANNER in bundle["data"].get("text/html", "")]
+
+
+def test_an_open_template_says_first_which_checks_are_raised(
+    tmp_path: Path, shown: list[dict[str, Any]]
+) -> None:
+    data = checked(tmp_path, WRONG)
+    run_template(InteractiveShell.instance(), team="company", quarter="2026-Q1", as_of="", data=data)
+    assert said(shown) == [0]
+    assert shown[0]["data"]["text/plain"] == BANNER
+    assert not typed(shown[:1], QUALITY)
+    (quality,) = typed(shown, QUALITY)
+    assert quality["errors"] == ["Amount is negative (1)"]
+
+
+def test_an_open_template_says_nothing_where_nothing_is_raised(
+    tmp_path: Path, shown: list[dict[str, Any]]
+) -> None:
+    data = checked(tmp_path)
+    run_template(InteractiveShell.instance(), team="company", quarter="2026-Q1", as_of="", data=data)
+    assert HEADLINE in shown[0]["data"]
+    assert said(shown) == []
+
+
+def test_the_banner_has_the_words_of_the_page_which_says_them_once(
+    tmp_path: Path, shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = checked(tmp_path, WRONG)
+    for team, expected in (("company", [0]), ("A", [0]), ("B", [])):
+        shown.clear()
+        book = open_workbook(team=team, quarter="2026-Q1", data=data)
+        book.headlines("funnel.headlines")
+        book.note()
+        assert said(shown) == expected, team
+    params = {"team": "A", "quarter": "2026-Q1", "as_of": "", "data": data}
+    context = Preparation(data).context(params, tmp_path / "job", "end", report_tables=["funnel.headlines"])
+    monkeypatch.setenv(CONTEXT_VARIABLE, str(context))
+    shown.clear()
+    book = open_workbook(**params)
+    book.headlines("funnel.headlines")
+    book.note()
+    assert said(shown) == [len(shown) - 1]
+    assert QUALITY in shown[-1]["data"]
+
+
+@pytest.mark.parametrize(("declared", "expected"), [
+    (["funnel.headlines"], [0]), (["funnel.leads"], [0]), (["quality.checks"], []), (None, [0]),
+])  # fmt: skip
+def test_what_the_notebook_declares_decides_which_checks_are_told(
+    tmp_path: Path, shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch,
+    declared: list[str] | None, expected: list[int],
+) -> None:  # fmt: skip
+    notebook = tmp_path / "open.ipynb"
+    metadata = {"salesops": {"tables": declared}} if declared else {}
+    notebook.write_text(json.dumps({"metadata": metadata, "cells": []}), encoding="utf-8")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    book = open_workbook(data=checked(tmp_path, WRONG))
+    book.headlines("funnel.headlines")
+    book.note()
+    assert said(shown) == expected
+
+
+def test_no_check_is_made_before_something_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    table = Calculator.table
+    monkeypatch.setattr(
+        Calculator, "table", lambda self, name, **given: made.append(name) or table(self, name, **given)
+    )
+    book = open_workbook(data=checked(tmp_path, WRONG))
+    book.table("funnel.win_rate")
+    assert "quality.raised" not in made
+    for _again in range(2):
+        book.headlines("funnel.headlines")
+        book.note()
+    assert made.count("quality.raised") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -43,6 +44,7 @@ def bind_files(mapping: ImportMapping, files: Mapping[str, Path]) -> ImportMappi
             derived[name], found[name] = bound, name
     tables: dict[str, tuple[TableRule, ...]] = {}
     missing: dict[str, None] = {}
+    unknown: dict[Problem, None] = {}
     for table, rules in mapping.tables.items():
         kept = [rule for rule in rules if rule.source in found or not rule.optional]
         if table == REQUIRED and not kept:
@@ -50,13 +52,14 @@ def bind_files(mapping: ImportMapping, files: Mapping[str, Path]) -> ImportMappi
         for rule in kept:
             if rule.source not in found:
                 missing[rule.source] = None
-            missing.update(dict.fromkeys(_missing_lookups(rule, found)))
+            unknown.update(dict.fromkeys(_missing_lookups(rule, found, list(files))))
         if kept:
             tables[table] = tuple(_renamed(rule, found) for rule in kept)
     problems += [
         Problem(f"the export holds no file {name!r}", next_step=did_you_mean(name, list(files)))
         for name in sorted(missing)
     ]
+    problems += unknown
     if problems:
         raise InputError(problems)
     read = {rule.source for rules in tables.values() for rule in rules}
@@ -75,18 +78,23 @@ def files_read(mapping: ImportMapping, files: Mapping[str, Path]) -> list[str]:
 
 
 def bind_columns(
-    rule: TableRule, columns: Sequence[str], has_file: Callable[[str], bool] = lambda _: True
+    rule: TableRule, columns: Sequence[str], columns_of: Callable[[str], Collection[str] | None]
 ) -> TableRule:
-    """The rule without optional columns that the file lacks."""
-    bound = {name: _bind_rule(one, columns, has_file) for name, one in rule.columns.items()}
+    """The rule without optional columns that the file lacks; ``columns_of`` are those of another file."""
+    bound = {name: _bind_rule(one, columns, columns_of) for name, one in rule.columns.items()}
     where = {name: allowed for name, allowed in rule.where.items() if name in columns or not rule.optional}
     made = {name: one for name, one in bound.items() if one is not None}
     needs = tuple(name for name in rule.needs if name in columns or not rule.optional)
-    return rule.model_copy(update={"columns": made, "where": where, "needs": needs})
+    single = tuple(name for name in rule.single if name in columns or not rule.optional)
+    return rule.model_copy(update={"columns": made, "where": where, "needs": needs, "single": single})
 
 
-def _bind_rule(rule: Rule, columns: Collection[str], has_file: Callable[[str], bool]) -> Rule | None:
-    lacks_lookup = rule.lookup is not None and not has_file(rule.lookup.file)
+def _bind_rule(
+    rule: Rule, columns: Collection[str], columns_of: Callable[[str], Collection[str] | None]
+) -> Rule | None:
+    lacks_lookup = rule.lookup is not None and not set(rule.lookup.columns()) <= set(
+        columns_of(rule.lookup.file) or ()
+    )
     lacks_column = (rule.column is not None and rule.column not in columns) or bool(
         set(rule.when) - set(columns)
     )
@@ -95,7 +103,7 @@ def _bind_rule(rule: Rule, columns: Collection[str], has_file: Callable[[str], b
     for name in ("first", "join"):
         parts: tuple[Rule, ...] = getattr(rule, name)
         if parts:
-            kept = tuple(one for part in parts if (one := _bind_rule(part, columns, has_file)))
+            kept = tuple(one for part in parts if (one := _bind_rule(part, columns, columns_of)))
             if not kept:
                 return Rule(value=rule.default) if rule.default is not None else None
             return rule.model_copy(update={name: kept})
@@ -148,10 +156,20 @@ def _bind_derived(source: Derived, found: Mapping[str, str]) -> Derived | None:
     )
 
 
-def _missing_lookups(rule: TableRule, found: Mapping[str, str]) -> Iterator[str]:
-    def walk(one: Rule) -> Iterator[str]:
-        if one.lookup and one.lookup.file not in found and not one.optional:
-            yield one.lookup.file
+def _missing_lookups(rule: TableRule, found: Mapping[str, str], files: Sequence[str]) -> Iterator[Problem]:
+    """Files in which a rule looks something up and that the export lacks, with the column that needs them."""
+    source = found.get(rule.source, rule.source)
+
+    def walk(one: Rule) -> Iterator[Problem]:
+        lookup = one.lookup
+        if lookup and lookup.file not in found and not one.optional:
+            near = difflib.get_close_matches(lookup.file, files, n=1)
+            add = f"Add the export of {lookup.file}, or leave {source} out."
+            yield Problem(
+                f"the export holds no file {lookup.file!r}", file=source, row=1, column=one.column,
+                expected=f"{lookup.file} with the columns {', '.join(lookup.columns())}", got="no such file",
+                next_step=did_you_mean(lookup.file, near) if near else add,
+            )  # fmt: skip
         for part in one.parts:
             yield from walk(part)
 

@@ -97,6 +97,7 @@ def find_folder(data: str) -> Path:
     known = known_datasets()
     path = Path(data).expanduser()
     for candidate in (path, project_root() / path, project_root() / "data" / path):
+        snapshot.restore(candidate)
         if candidate.is_dir():
             return candidate.resolve()
     raise InputError(Problem(f"unknown dataset {data!r}", next_step=did_you_mean(data, list(known))))
@@ -105,7 +106,7 @@ def find_folder(data: str) -> Path:
 def known_datasets() -> dict[str, Path]:
     """The datasets that have a name: the folders of data/ that hold one."""
     root = project_root() / "data"
-    folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".") if root.is_dir() else []
     marks = (SNAPSHOT_FILE, SETTINGS_FILE, "opportunities.csv", "opportunities.parquet")
     return {p.name: p for p in folders if any((p / mark).is_file() for mark in marks)}
 
@@ -151,8 +152,10 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
 
     The folder is written whole or not at all; one that holds anything but an earlier import is refused.
     Where the export has no history, the deals' history goes on from the earlier import of the same name,
-    which is never rewritten. An import into the project is archived under its name.
+    which is never rewritten. An import into the project is archived under its name; one that says nothing
+    new is the import before, and is not archived again.
     """
+    snapshot.restore(out)
     if out.exists() and any(out.iterdir()) and not (out / SNAPSHOT_FILE).is_file():
         raise InputError(
             Problem("the folder holds other files", file=str(out), next_step="Name a new folder.")
@@ -164,10 +167,19 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
         built.mkdir()
         before = _import_before(out, rules.settings)
         made = snapshot.build(sources, rules, folder=built, scratch=scratch, before=before)
+        if before and _content(before) == _content(made):
+            made = replace(made, digest=before.digest, notes=before.notes)
         written = snapshot.write_folder(made, built, out)
     if written.settings.name and out.resolve().is_relative_to(project_root()):
-        snapshot.archive(written, archive_root())
+        last = snapshot.last_archived(archive_root(), written.settings.name)
+        if last is None or last.digest != written.digest:
+            snapshot.archive(written, archive_root())
     return written
+
+
+def _content(one: Snapshot) -> tuple[object, ...]:
+    """What an import says, apart from the notes on how it was come by."""
+    return one.tables, one.settings, one.observed_until
 
 
 def _import_before(out: Path, settings: Settings) -> Snapshot | None:

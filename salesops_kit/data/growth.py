@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from salesops_kit.data.cleaning import EXCLUSIONS, KEPT
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
 from salesops_kit.data.history import complete_history
@@ -65,6 +66,11 @@ def keep_vanished(
         con,
         f"SELECT * FROM {now} UNION ALL BY NAME SELECT {picks} FROM ({gone}) g ORDER BY opportunity_id",
         target,
+    )
+    # What refers to such a deal was flagged before the deal was added.
+    con.execute(
+        f"DELETE FROM {EXCLUSIONS} WHERE problem = 'not in {DEALS}' AND action = {sql_text(KEPT)} "
+        f"AND opportunity_id IN (SELECT opportunity_id FROM ({gone}))"
     )
     target.replace(cleaned[DEALS])
     who = "1 deal" if n == 1 else f"{n:,} deals"

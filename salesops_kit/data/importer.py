@@ -14,6 +14,7 @@ from salesops_kit.data.contracts import TABLES, Table
 from salesops_kit.data.control import control_problems
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
 from salesops_kit.data.file_format import formats_for
+from salesops_kit.data.lookup_checks import row_problems
 from salesops_kit.data.mapping import Mapping
 from salesops_kit.data.rules import Derived
 from salesops_kit.data.selects import Filling
@@ -82,7 +83,7 @@ def read_export(
     result.fillings, result.derived = fillings, dict(mapping.derived)
     problems = [p for found in fillings.values() for one in found for p in selects.column_problems(one)]
     if not problems:
-        problems = [p for found in fillings.values() for one in found for p in selects.fan_outs(con, one)]
+        problems = [p for found in fillings.values() for one in found for p in row_problems(con, one)]
     if problems:
         raise InputError(dict.fromkeys(problems))
     for name, found in fillings.items():
@@ -136,9 +137,10 @@ def _open_all(
 def _fillings(name: str, mapping: Mapping, sources: dict[str, Source]) -> list[Filling]:
     settings = mapping.settings
     dated = frozenset(mapping.stage_dates.values()) if name == "opportunities" else frozenset()
+    columns = {file: source.columns for file, source in sources.items()}
     return [
         Filling(
-            TABLES[name], bind_columns(rule, sources[rule.source].columns, sources.__contains__), sources,
+            TABLES[name], bind_columns(rule, sources[rule.source].columns, columns.get), sources,
             settings.zone, dated - set(TABLES[name].columns), settings,
         )
         for rule in mapping.tables[name]

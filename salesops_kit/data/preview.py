@@ -174,7 +174,7 @@ def _readers(imported: Import, file: str) -> _Readers:
                     for column in lookup.columns() if lookup.file == file else ():
                         others.setdefault(column, []).append(f"{f.table.name}.{name} (looked up)")
     for f in fillings:
-        for column in (*f.rule.where, *f.rule.needs):
+        for column in (*f.rule.where, *f.rule.needs, *f.rule.single):
             others.setdefault(column, []).append(f"{f.table.name} (which rows)")
     for name, derived in imported.derived.items():
         for column in derived.columns_of(file, imported.sources[file].columns):

@@ -23,7 +23,9 @@ class Lookup(Strict):
 
     ``where`` keeps the other file's rows whose column has one of the values; ``recode`` replaces what
     was found. A key that occurs twice is a refusal, or with ``repeated: blank`` gives nothing where its
-    values differ.
+    values differ. With ``until`` the file's rows are periods, from the day ``value`` to the last day
+    ``until``: what is given is the label of the fiscal quarter that the period lies in. A key that the
+    file lacks and a period that lies in no one quarter are refusals then.
     """
 
     file: str
@@ -32,10 +34,11 @@ class Lookup(Strict):
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     recode: dict[str, str] = Field(default_factory=dict)
     repeated: Literal["refuse", "blank"] = "refuse"
+    until: str | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Every column of the other file that the lookup reads."""
-        return (self.key, self.value, *self.where)
+        return (self.key, self.value, *((self.until,) if self.until else ()), *self.where)
 
 
 class Rule(Strict):
@@ -50,7 +53,8 @@ class Rule(Strict):
     whole values (others stay); ``true_when`` is true for the listed values; ``scale`` multiplies a
     number; ``add_days`` moves a date; ``dates`` and ``zone`` override the file's format for this
     column. Outer spaces do not count where values are compared. ``optional``: where the file lacks
-    the column (or the lookup's file is absent), the rule is left out, down to its default.
+    the column (or the lookup's file or one of its columns is absent), the rule is left out, down to its
+    default.
     """
 
     column: str | None = None
@@ -89,6 +93,8 @@ class Rule(Strict):
         # The alternatives are texts until one is chosen; how to read it is said once.
         if any(one.scale is not None or one.dates or one.zone or one.add_days for one in self.parts):
             raise ValueError("scale, add_days, dates and zone stand beside first and join, not inside")
+        if self.lookup and self.lookup.until and self.column is None:
+            raise ValueError("a lookup with until stands beside column")
         return self
 
     @property
@@ -113,8 +119,11 @@ class TableRule(Strict):
     ``from`` is a file's name, with or without its ending. ``keep`` says which other columns pass
     through: all, none, or a list; ``drop`` are patterns of those that do not. ``where`` keeps the rows
     whose column has one of the values, ``needs`` those that have something in these columns.
-    ``distinct`` drops repeated rows. A file that is not there is a
-    refusal unless ``optional``.
+    ``distinct`` drops repeated rows. ``add_up`` is a canonical column of amounts: rows that share all
+    other canonical columns but moments become one, with the sum and the latest moment; where one of the
+    amounts is missing there is no sum. ``single`` are columns of the file that must hold one value, since
+    rows of several would count the same thing more than once. A file that is not there is a refusal unless
+    ``optional``.
     """
 
     source: str = Field(alias="from")
@@ -124,7 +133,15 @@ class TableRule(Strict):
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     needs: tuple[str, ...] = ()
     distinct: bool = False
+    add_up: str | None = None
+    single: tuple[str, ...] = ()
     optional: bool = False
+
+    @model_validator(mode="after")
+    def _adds_what_it_fills(self) -> TableRule:
+        if self.add_up and (self.keep != "none" or self.add_up not in self.columns):
+            raise ValueError("add_up names one of columns, and stands beside keep: none")
+        return self
 
 
 class Unpivot(Strict):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-import duckdb
-
 from salesops_kit.data import values
-from salesops_kit.data.contracts import LINEAGE, Table
+from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, LINEAGE, Table
 from salesops_kit.data.engine import sql_name, sql_text
 from salesops_kit.data.mapping import Lookup, Rule, TableRule
 from salesops_kit.data.sources import Source
@@ -75,7 +74,8 @@ def column_problems(filling: Filling) -> Iterator[Problem]:
     source, known = filling.source, list(filling.source.columns)
     rule = filling.rule
     wanted = [name for column in rule.columns.values() for name in sorted(column.columns())]
-    wanted += [*rule.where, *rule.needs, *(rule.keep if isinstance(rule.keep, tuple) else ())]
+    wanted += [*rule.where, *rule.needs, *rule.single]
+    wanted += rule.keep if isinstance(rule.keep, tuple) else ()
     for name in dict.fromkeys(wanted):
         if name not in known:
             yield Problem(
@@ -116,26 +116,6 @@ def _lookup_columns(lookup: Lookup, sources: Mapping[str, Source]) -> Iterator[P
             yield Problem(
                 f"the file has no column {name!r}", file=source.name, row=1, column=name,
                 next_step=did_you_mean(name, source.columns),
-            )  # fmt: skip
-
-
-def fan_outs(con: duckdb.DuckDBPyConnection, filling: Filling) -> Iterator[Problem]:
-    """Keys of lookups that occur more than once, so that a join would count rows twice."""
-    lookups = [lookup for rule in filling.rule.columns.values() for lookup in rule.lookups()]
-    refused = {(one.file, one.key, _where(one.where, "")) for one in lookups if one.repeated == "refuse"}
-    for file, key, where in sorted(refused):
-        if file not in filling.sources:
-            continue
-        relation = f"(SELECT * FROM {filling.sources[file].relation}{where})"
-        field = values.short_id(f"trim({sql_name(key)})", filling.sources[file].format)
-        twice = con.execute(
-            f"SELECT {field}, count(*), min(source_row) FROM {relation} WHERE {field} <> '' "
-            "GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 LIMIT 20"
-        ).fetchall()
-        for value, times, row in twice:
-            yield Problem(
-                "the key of a lookup is not unique, so rows would be counted more than once", file=file,
-                row=row, column=key, expected="a key that occurs once", got=value, count=times,
             )  # fmt: skip
 
 
@@ -182,11 +162,29 @@ def select(filling: Filling, extras: Sequence[str]) -> str:
     columns += [f"{file} AS source_file", "s.source_row AS source_row"]
     query = f"SELECT {', '.join(columns)} FROM {source.relation} AS s {' '.join(joins)}"
     present = [f"trim(s.{sql_name(name)}) <> ''" for name in rule.needs]
-    query += _where(rule.where, "s.", present)
+    query += where_sql(rule.where, "s.", present)
     if rule.distinct:
         names = ", ".join(sql_name(name) for name in (*table.columns, *extras))
         query = f"SELECT * FROM ({query}) QUALIFY source_row = min(source_row) OVER (PARTITION BY {names})"
+    if rule.add_up:
+        query = _added_up(query, table, rule.add_up)
     return f"({query})"
+
+
+def _added_up(query: str, table: Table, amount: str) -> str:
+    """SQL of rows that differ in ``amount`` and in moments alone put together."""
+    moments = {name for name, contract in table.columns.items() if contract.type == "instant"}
+    shared = ", ".join(sql_name(name) for name in table.columns if name != amount and name not in moments)
+    type_ = values.SQL_TYPES[table.columns[amount].type]
+    whole = f"count({sql_name(amount)}) = count(*)"
+    picks = [
+        f"CASE WHEN {whole} THEN sum({sql_name(amount)})::{type_} END AS {sql_name(amount)}",
+        *(f"max({name}) AS {name}" for name in sorted(moments)),
+        *(f"bit_or({mask}) AS {mask}" for mask in MASKS),
+        "any_value(source_file) AS source_file",
+        "min(source_row) AS source_row",
+    ]
+    return f"SELECT {shared}, {', '.join(picks)} FROM ({query}) GROUP BY {shared}"
 
 
 def _parse(type_: str, raw: str, column: Rule, filling: Filling) -> values.Parsed:
@@ -209,7 +207,7 @@ def _scaled(value: str, scale: Decimal, type_: str) -> str:
     return f"coalesce({exact}, try_cast(({value}) * {scale:f} AS {type_}))"
 
 
-def _where(where: Mapping[str, Sequence[str]], prefix: str, also: Sequence[str] = ()) -> str:
+def where_sql(where: Mapping[str, Sequence[str]], prefix: str, also: Sequence[str] = ()) -> str:
     """SQL that keeps the rows whose columns have one of their values, and for which ``also`` is true."""
     parts = [
         f"trim({prefix}{sql_name(name)}) IN ({', '.join(map(sql_text, allowed))})"
@@ -234,7 +232,7 @@ def _raw(rule: Rule, filling: Filling, joins: list[str]) -> str:
     else:
         raw = values.without_nulls(f"s.{sql_name(str(rule.column))}", filling.source.format)
     if rule.when:
-        raw = f"CASE WHEN {_where(rule.when, 's.').removeprefix(' WHERE ')} THEN {raw} END"
+        raw = f"CASE WHEN {where_sql(rule.when, 's.').removeprefix(' WHERE ')} THEN {raw} END"
     if rule.null_when:
         words = ", ".join(map(sql_text, rule.null_when))
         raw = f"CASE WHEN trim({raw}) IN ({words}) THEN NULL ELSE {raw} END"
@@ -264,10 +262,19 @@ def _looked_up(raw: str, lookup: Lookup, filling: Filling, joins: list[str]) -> 
     alias, other = f"l{len(joins)}", filling.sources[lookup.file]
     relation = other.relation
     if lookup.where:
-        relation = f"(SELECT * FROM {relation}{_where(lookup.where, '')})"
+        relation = f"(SELECT * FROM {relation}{where_sql(lookup.where, '')})"
     key = values.short_id(f"trim({sql_name(lookup.key)})", other.format)
     wanted = values.short_id(f"trim({raw})", filling.source.format)
-    if lookup.repeated == "blank":
+    if lookup.until:
+        within = (
+            f"SELECT {key} AS k, {period_day(lookup.value, other, filling.zone)} AS first_day, "
+            f"{period_day(lookup.until, other, filling.zone)} AS last_day FROM {relation}"
+        )
+        relation = (
+            f"(SELECT k, q.label AS v FROM ({within}) JOIN {quarter_table(filling.settings)} "
+            "ON first_day >= q.start_day AND first_day <= last_day AND last_day < q.end_day)"
+        )
+    elif lookup.repeated == "blank":
         relation = (
             f"(SELECT k, min(v) AS v FROM (SELECT {key} AS k, {sql_name(lookup.value)} AS v FROM {relation}) "
             "GROUP BY 1 HAVING count(DISTINCT v) = 1)"
@@ -276,3 +283,19 @@ def _looked_up(raw: str, lookup: Lookup, filling: Filling, joins: list[str]) -> 
         relation = f"(SELECT {key} AS k, {sql_name(lookup.value)} AS v FROM {relation})"
     joins.append(f"LEFT JOIN {relation} AS {alias} ON {alias}.k = {wanted}")
     return _recoded(f"{alias}.v", lookup.recode)
+
+
+def period_day(column: str, source: Source, zone: str) -> str:
+    """SQL of a day of a file's periods."""
+    fmt = source.format_of(column)
+    return values.parse("date", sql_name(column), fmt, fmt.zone or zone, zone).value
+
+
+def quarter_table(settings: Settings) -> str:
+    """SQL of the fiscal quarters as a relation ``q`` of label, start_day and end_day (exclusive)."""
+    first, last = dt.date.fromisoformat(EARLIEST_DATE), dt.date.fromisoformat(LATEST_DATE)
+    rows = ", ".join(
+        f"('{quarter.label}', DATE '{quarter.start}', DATE '{quarter.end}')"
+        for quarter in settings.fiscal.quarters(first, last)
+    )
+    return f"(VALUES {rows}) AS q(label, start_day, end_day)"

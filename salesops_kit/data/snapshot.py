@@ -34,6 +34,8 @@ from salesops_kit.settings import Settings, parse_settings
 
 SCHEMA = 1
 SNAPSHOT_FILE = "snapshot.json"
+SCRATCH = ".salesops-"
+ATTEMPTS = 3
 BATCH_ROWS = 12_000_000
 
 
@@ -94,12 +96,29 @@ def from_json(text: str, paths: dict[str, Path] | None = None) -> Snapshot:
 
 @contextmanager
 def scratch_folder(near: Path | None = None) -> Iterator[Path]:
-    """A private temporary folder, removed at the end; ``near`` puts it on that folder's disk."""
-    folder = Path(tempfile.mkdtemp(prefix=".salesops-", dir=near))
+    """A private temporary folder, removed at the end; ``near`` puts it on that folder's disk, where what
+    killed processes left is removed too."""
+    for left in near.glob(f"{SCRATCH}*-*") if near else ():
+        if not _is_running(left.name.removeprefix(SCRATCH).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=near))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: str) -> bool:
+    # Signal 0 would end the process on Windows.
+    if not pid.isdecimal() or os.name == "nt":
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def build(
@@ -294,19 +313,37 @@ def fingerprint(files: Sequence[Path], settings: Settings) -> str:
 def write_folder(snapshot: Snapshot, built: Path, out: Path) -> Snapshot:
     """Put a built snapshot in the place of ``out`` as ``<table>.parquet`` files and ``snapshot.json``.
 
-    The folder is complete before it takes its name; what stood there before is kept until then.
+    The folder is complete before it takes its name; what stood there before is kept until then, and found
+    again by :func:`restore` where the process ends in between.
     """
     _write_text(built / SNAPSHOT_FILE, snapshot.to_json())
-    former = built.with_name("former")
-    if out.exists():
-        out.replace(former)
-    try:
-        built.replace(out)
-    except OSError:
-        if former.exists():
-            former.replace(out)
-        raise
+    former = _former(out)
+    for attempt in range(ATTEMPTS):
+        if out.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            out.replace(former)
+        try:
+            built.replace(out)
+        except OSError:
+            restore(out)
+            # A reader may have restored it in between.
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            break
+    shutil.rmtree(former, ignore_errors=True)
     return from_json(snapshot.to_json(), {name: out / f"{name}.parquet" for name in snapshot.tables})
+
+
+def restore(out: Path) -> None:
+    """Bring a dataset's folder back that a process which was killed had taken away to replace it."""
+    former = _former(out)
+    if former.is_dir() and not out.exists():
+        former.replace(out)
+
+
+def _former(out: Path) -> Path:
+    return out.with_name(f".{out.name}.former")
 
 
 def archive(snapshot: Snapshot, root: Path) -> Snapshot:
@@ -314,6 +351,9 @@ def archive(snapshot: Snapshot, root: Path) -> Snapshot:
     objects, snapshots = root / "objects", root / "snapshots"
     objects.mkdir(parents=True, exist_ok=True)
     snapshots.mkdir(exist_ok=True)
+    for left in (*objects.glob(".*"), *snapshots.glob(".*")):
+        if not _is_running(left.name.rpartition(".")[2]):
+            left.unlink(missing_ok=True)
     paths = {}
     for name, stored in snapshot.tables.items():
         paths[name] = objects / f"{stored.sha256}.parquet"
@@ -334,6 +374,18 @@ def archive(snapshot: Snapshot, root: Path) -> Snapshot:
         finally:
             partial.unlink()
         return numbered
+
+
+def last_archived(root: Path, name: str) -> Snapshot | None:
+    """The newest archived snapshot of the dataset that has this name in its settings."""
+    for file in sorted((root / "snapshots").glob("*.json"), reverse=True):
+        try:
+            found = from_json(file.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if found.settings.name == name:
+            return found
+    return None
 
 
 def find_archived(root: Path, fingerprint: str) -> Snapshot | None:

@@ -38,6 +38,13 @@ def raised(checks: Sequence[Mapping[str, Any]], severity: str) -> list[str]:
     return [f"{_(check['title'])} ({formats.count(check['rows'])})" for check in mine]
 
 
+def checks(raised_checks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], str]:
+    """The raised checks as the head of a page or of an open notebook says them: errors, warnings, and both
+    in words, empty where nothing is raised."""
+    errors, warnings = (raised(raised_checks, severity) for severity in ("error", "warning"))
+    return errors, warnings, raised_text(errors, warnings)
+
+
 def raised_text(errors: Sequence[str], warnings: Sequence[str]) -> str:
     """What the checks raise, in words: errors, and the most frequent warnings; empty without any."""
     said = [_("Errors: {checks}.").format(checks="; ".join(errors))] if errors else []

@@ -264,7 +264,7 @@ def _activities(sample: Path, folder: Path, ids: Ids) -> None:
          "TaskSubtype": row["type"].title(), "CallType": row["direction"].title(),
          "ActivityDate": row["started_at"][:10],
          "CompletedDateTime": moment(row["started_at"]), "CreatedDate": moment(row["started_at"]),
-         "IsDeleted": NO}
+         "Status": "Completed", "IsClosed": "true", "IsDeleted": NO}
         for row in rows if row["type"] != "meeting"
     ])  # fmt: skip
     write(folder, "Event", [
@@ -289,13 +289,8 @@ def _targets(sample: Path, folder: Path, ids: Ids) -> None:
         for number, row in enumerate(read(sample, "splits"))
     ])  # fmt: skip
     quotas = [row for row in read(sample, "quotas") if row["owner_id"]]
-    periods = sorted({(row["period_start_date"], row["period_end_date"]) for row in quotas})
-    one_day = dt.timedelta(days=1)
-    write(folder, "Period", [
-        {"Id": ids.long("026", start), "Type": "Quarter", "StartDate": start,
-         "EndDate": (dt.date.fromisoformat(end) - one_day).isoformat()}
-        for start, end in periods
-    ])  # fmt: skip
+    _periods(folder, ids)
+    _forecasts(sample, folder, ids)
     write(folder, "ForecastingQuota", [
         {"Id": f"0J9{number:012d}", "QuotaOwnerId": ids.long("005", row["owner_id"]),
          "StartDate": row["period_start_date"], "PeriodId": ids.long("026", row["period_start_date"]),
@@ -308,3 +303,98 @@ def _targets(sample: Path, folder: Path, ids: Ids) -> None:
          "ConversionRate": f"{1 / float(row['rate']):.6f}"}
         for number, row in enumerate(read(sample, "fx_rates")) if row["kind"] == "actual"
     ])  # fmt: skip
+
+
+# The company's fiscal year begins in February and is named by the year it ends in.
+FIRST_YEAR, LAST_YEAR, FIRST_MONTH = 2024, 2027, 2
+
+
+def _fiscal_months() -> list[tuple[int, int, dt.date]]:
+    """Fiscal year, month in it (from 0) and first day."""
+    return [
+        (
+            year,
+            month,
+            dt.date(year - 1 + (FIRST_MONTH - 1 + month) // 12, (FIRST_MONTH - 1 + month) % 12 + 1, 1),
+        )
+        for year in range(FIRST_YEAR, LAST_YEAR + 1)
+        for month in range(12)
+    ]
+
+
+def _periods(folder: Path, ids: Ids) -> None:
+    """Months, quarters and years, as a CRM with fiscal years holds them side by side."""
+    starts = [day for _, _, day in _fiscal_months()]
+    starts.append(dt.date(LAST_YEAR, FIRST_MONTH, 1))
+    rows = []
+    for type_, months in (("Year", 12), ("Quarter", 3), ("Month", 1)):
+        for place in range(0, len(starts) - 1, months):
+            first, after = starts[place], starts[place + months]
+            name = first.isoformat() if type_ == "Quarter" else f"{type_} {first}"
+            rows.append(
+                {"Id": ids.long("026", name), "FiscalYearSettingsId": ids.long("022", str(after.year)),
+                 "Type": type_, "StartDate": first.isoformat(),
+                 "EndDate": (after - dt.timedelta(days=1)).isoformat(), "IsForecastPeriod": "false",
+                 "SystemModstamp": "2023-01-01T00:00:00.000Z"}
+            )  # fmt: skip
+    write(folder, "Period", rows)
+
+
+def standing_calls(sample: Path) -> list[Row]:
+    """The last call of each person for each period and category: what the CRM still shows."""
+    last: dict[tuple[str, str, str, str], Row] = {}
+    for row in read(sample, "forecast_calls"):
+        key = (row["owner_id"], row["level"], row["period"], row["category"])
+        if key not in last or last[key]["submitted_at"] < row["submitted_at"]:
+            last[key] = row
+    return list(last.values())
+
+
+def _team(stays: list[Row], call: Row) -> str:
+    """The team of a call's owner on its day; none for the company's."""
+    if call["level"] == "executive":
+        return ""
+    on = call["submitted_at"][:10]
+    return next(
+        row["team"]
+        for row in stays
+        if row["owner_id"] == call["owner_id"]
+        and row["valid_from_date"] <= on
+        and (not row["valid_to_date"] or on < row["valid_to_date"])
+    )
+
+
+def _forecasts(sample: Path, folder: Path, ids: Ids) -> None:
+    starts = {f"{year}-Q{month // 3 + 1}": day for year, month, day in _fiscal_months() if month % 3 == 0}
+    categories = {"Commit": "CommitForecast", "Best Case": "BestCaseForecast"}
+    calls = standing_calls(sample)
+    stays = read(sample, "team_memberships")
+    above = {"rep": "manager", "manager": "executive"}
+    places: dict[tuple[str, ...], str] = {}
+    for row in calls:
+        place = (row["level"], row["period"], row["category"], _team(stays, row))
+        places[place] = row["owner_id"]
+    items = []
+    for row in calls:
+        level = above.get(row["level"], "")
+        team = _team(stays, row) if level == "manager" else ""
+        boss = places.get((level, row["period"], row["category"], team), "")
+        of = f"{row['period']} {row['category']}"
+        items.append(
+            {"Id": ids.long("0G3", f"{row['owner_id']} {of}"), "OwnerId": ids.long("005", row["owner_id"]),
+             "PeriodId": ids.long("026", starts[row["period"]].isoformat()),
+             "ForecastingTypeId": ids.long("0Db", "Opportunity Revenue"), "ForecastCategoryName": "",
+             "ForecastingItemCategory": categories[row["category"]],
+             "ForecastAmount": f"{float(row['amount']) * 0.9:.2f}",
+             "AmountWithoutManagerAdjustment": row["amount"], "AmountWithoutAdjustments": row["amount"],
+             "OwnerOnlyAmount": "0", "IsAmount": "true", "IsQuantity": NO, "HasAdjustment": "true",
+             "ParentForecastingItemId": ids.long("0G3", boss and f"{boss} {of}"), "IsUpToDate": "true",
+             "CurrencyIsoCode": row["currency"], "SystemModstamp": moment(row["submitted_at"])}
+        )  # fmt: skip
+    # The same forecast in pieces sold, which is no money.
+    items += [
+        {**item, "Id": item["Id"].replace("0G3", "0G4"), "IsAmount": NO, "IsQuantity": "true",
+         "ForecastingTypeId": ids.long("0Db", "Opportunity Quantity")}
+        for item in items[:40]
+    ]  # fmt: skip
+    write(folder, "ForecastingItem", items)

@@ -46,10 +46,11 @@ def backtest(
     One row per quarter, ``week`` (its last day is the ``origin``) and ``method``, for the last ``quarters``
     quarters that had ended by ``as_of``; with ``by`` "team" per team, and for all of them (team
     "company"). Methods: the rungs ``seasonal_naive`` (1), ``commit_corrected`` (2), ``conversion`` (3),
-    ``smoothing`` (4), ``hazard`` (5), ``boosted`` (6, only where deals are enough) and ``simulation`` (7);
-    beside them ``commit``, what reps called (or open Commit deals) without a correction, ``stage_weighted``,
-    booked and amounts due x the stage's probability, and ``shipped``, the rung ``chosen`` for that quarter
-    by the CRPS of the quarters that had ended before it.
+    ``smoothing`` (4, exponential smoothing, Theta and ARIMA of monthly bookings, their mean), ``hazard``
+    (5), ``boosted`` (6, only where deals are enough) and ``simulation`` (7); beside them ``commit``, what
+    reps called (or open Commit deals) without a correction, ``stage_weighted``, booked and amounts due x
+    the stage's probability, and ``shipped``, the rung ``chosen`` for that quarter by the CRPS of the
+    quarters that had ended before it.
 
     Every forecast uses only what was known at the end of its origin, labels included. ``actual`` is what
     the quarter booked as known at ``as_of``; ``booked`` what it had at the origin; ``mean`` and the

@@ -11,11 +11,12 @@ from scipy import special
 
 from salesops_kit.analysis.forecast import _boosted, _conversion, _hazard, _later
 from salesops_kit.analysis.forecast._calls import Calls, RollUp, roll_up
+from salesops_kit.analysis.forecast._conformal import conformal
 from salesops_kit.analysis.forecast._conversion import RECENCY, Conversion
 from salesops_kit.analysis.forecast._history import Floats
 from salesops_kit.analysis.forecast._later import Later
-from salesops_kit.analysis.forecast._naive import SPREAD, STRENGTH, seasonal_naive, spread_around
-from salesops_kit.analysis.forecast._series import smoothed_total
+from salesops_kit.analysis.forecast._naive import SPREAD, STRENGTH, seasonal_naive
+from salesops_kit.analysis.forecast._series import past_misses, quarter_total
 from salesops_kit.analysis.forecast._simulation import later_draws, open_draws, shocks
 from salesops_kit.analysis.forecast._view import DUE, OVERDUE, PastQuarter, View, due
 from salesops_kit.estimators.predictive import Predictive
@@ -209,20 +210,13 @@ def _by_trees(models: Models) -> Forecast | None:
     return None if chance is None else simulate(models, chance)
 
 
-def _smoothing(models: Models) -> Forecast | None:
+def _series(models: Models) -> Forecast | None:
     view = models.view
     if not view.past:
         return None
-    point = smoothed_total(view, view.today, view.target)
-    booked = models.booked
-    misses = []
-    for past in view.past[-8:]:
-        guess = smoothed_total(view, past.day, past.quarter)
-        left, expected = past.total - past.booked, guess - past.booked
-        if left > 0 and expected > 0:
-            misses.append(float(np.log(left / expected)))
-    remaining = spread_around(max(point - booked, 0.0), misses, SPREAD, STRENGTH)
-    return Forecast(remaining.shifted(booked), booked)
+    point = quarter_total(view, view.today, view.target)
+    remaining = conformal(point - models.booked, past_misses(view), SPREAD, STRENGTH)
+    return Forecast(remaining.shifted(models.booked), models.booked)
 
 
 def simulate(models: Models, chance: Floats, amounts: Floats | None = None) -> Forecast:
@@ -270,7 +264,7 @@ RUNGS = (
     Rung(COMMIT_CORRECTED, 2, _commit_corrected),
     Rung(STAGE_WEIGHTED, 0, _stage_weighted),
     Rung(CONVERSION, 3, _by_conversion),
-    Rung(SERIES, 4, _smoothing),
+    Rung(SERIES, 4, _series),
     Rung(HAZARD, 5, _by_hazard),
     Rung(BOOSTED, 6, _by_trees),
     Rung(SIMULATION, 7, _simulation),

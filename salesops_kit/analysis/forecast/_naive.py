@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import special
 
@@ -10,7 +12,11 @@ from salesops_kit.estimators.predictive import Predictive
 
 # Before any pair of quarters was seen: how far they differ as a share, and what that counts for in pairs.
 SPREAD, STRENGTH = 0.30, 2.0
-_POINTS = 400
+# Nothing is further from a forecast than this, as a logarithm: 4.5 times it, or that part of it. Without a
+# limit a log-t has no mean, and what is drawn of it for a few misses has one far above its median.
+LIMIT = 1.5
+# The middles of 400 equal parts, at which a distribution is drawn.
+MIDDLES = (np.arange(400) + 0.5) / 400
 
 
 def seasonal_naive(totals: Floats, season: int = 4) -> Predictive:
@@ -33,13 +39,17 @@ def seasonal_naive(totals: Floats, season: int = 4) -> Predictive:
 
 
 def spread_around(base: float, misses: list[float], prior: float, strength: float) -> Predictive:
-    """A distribution of log-t shape whose mean is ``base``, as wide as past misses (logarithms of ratios).
+    """A distribution of log-t shape whose mean is ``base``, as wide as past misses (logarithms of ratios)."""
+    shape = np.exp(np.clip(log_t(misses, prior, strength, MIDDLES), -LIMIT, LIMIT))
+    return Predictive.of(max(base, 0.0) * shape / shape.mean())
+
+
+def log_t(misses: Sequence[float], prior: float, strength: float, shares: Floats) -> Floats:
+    """The quantiles of Student's t at each of ``shares``, as wide as past misses and centred at 0.
 
     The variance is that of the misses around zero and of a prior that counts as ``strength`` of them.
     """
-    squares = np.clip(np.asarray(misses, float), -1.5, 1.5) ** 2
+    squares = np.clip(np.asarray(misses, float), -LIMIT, LIMIT) ** 2
     variance = (float(squares.sum()) + strength * prior**2) / (len(squares) + strength)
     # Student's t, since the variance itself is known from a few misses only.
-    even = special.stdtrit(len(squares) + strength, (np.arange(_POINTS) + 0.5) / _POINTS)
-    shape = np.exp(np.sqrt(variance) * even)
-    return Predictive.of(max(base, 0.0) * shape / shape.mean())
+    return np.asarray(np.sqrt(variance) * special.stdtrit(len(squares) + strength, shares))
