@@ -298,6 +298,14 @@ def test_changes_sum_to_the_difference_of_two_forecasts() -> None:
             changes(world_states(), **arguments(), since=wrong)
 
 
+def test_changes_since_a_week_ago_need_no_reference() -> None:
+    """A company of few teams has none: what its teams share is its own."""
+    alone = changes(world_states(), **arguments())
+    figures = company_figures(source_of(world_states(), AS_OF))
+    pd.testing.assert_frame_equal(alone, changes(world_states(), **arguments(), reference=figures))
+    assert alone["change"].iloc[:-1].sum() == pytest.approx(alone.iloc[-1]["change"], abs=1e-6)
+
+
 def test_commit_bias_is_pulled_to_all_reps() -> None:
     frame = commit_bias(world_states(1_800), **arguments())
     assert len(frame) > 3

@@ -28,9 +28,8 @@ AHEAD = (0, 1)
 MOST_DEALS = 500_000
 
 
-@lru_cache(maxsize=8)
 def company_figures(source: Source) -> Mapping[str, Any]:
-    """What teams need of the company, as plain numbers.
+    """What teams need of the company, as plain numbers: those of the report's day also on an earlier one.
 
     ``teams``: how many there are. ``chosen``: the rung that ships, by quarter. ``origins``: by origin and
     horizon the chances of groups down to the stage and the weekly chances' coefficients.
@@ -40,6 +39,11 @@ def company_figures(source: Source) -> Mapping[str, Any]:
     unit of its forecast's variance. Beyond ``MOST_DEALS`` deals there is no ``backtest`` and no ``said``,
     and the simulation ships.
     """
+    return _figures(source.latest or source)
+
+
+@lru_cache(maxsize=8)
+def _figures(source: Source) -> Mapping[str, Any]:
     is_large = len(source.history.deals) > MOST_DEALS
     scored = pd.DataFrame(columns=COLUMNS) if is_large else score(source)
     teams = [team for team in source.history.teams_present if team != NO_TEAM]

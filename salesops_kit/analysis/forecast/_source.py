@@ -27,7 +27,8 @@ WEEKS = (1, 5, 9, 12)
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One scope as of a day, compared by identity. ``here`` is the place of the report's quarter."""
+    """One scope as of a day, compared by identity. ``here`` is the place of the report's quarter, ``latest``
+    the scope as of the report's own day where this is an earlier one."""
 
     history: History
     calls: Calls | None
@@ -36,6 +37,7 @@ class Source:
     here: int
     as_of: dt.date
     grid: tuple[int, ...]
+    latest: Source | None = None
 
     def models(
         self, place: int, origin: dt.date, ahead: int = 0, company: Mapping[str, Any] | None = None
@@ -75,7 +77,7 @@ class Source:
     def standing_on(self, day: dt.date) -> Source:
         """The same as of an earlier day of the quarter: the day itself or :func:`week_before` it."""
         if day not in self._earlier:
-            self._earlier[day] = replace(self, as_of=day)
+            self._earlier[day] = replace(self, as_of=day, latest=self.latest or self)
         return self._earlier[day]
 
     @cached_property
@@ -101,7 +103,7 @@ class Source:
         calls = None if self.calls is None else self.calls.of_team(team)
         if calls is not None and calls.rows.empty:
             calls = None
-        return replace(self, history=self.history.of_team(team), calls=calls)
+        return replace(self, history=self.history.of_team(team), calls=calls, latest=None)
 
     @property
     def is_over(self) -> bool:
