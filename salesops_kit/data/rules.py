@@ -148,7 +148,8 @@ class Unpivot(Strict):
     """Columns of one file as rows: one per row and column that holds something.
 
     ``columns`` are patterns with one ``*``; what stands for it becomes the column ``name``, the
-    column's value the column ``value``. The other columns stay.
+    column's value the column ``value``; of two columns for one name that of the earlier pattern counts.
+    The other columns stay.
     """
 
     source: str = Field(alias="from")

@@ -60,8 +60,9 @@ def _unpivot(rule: Unpivot, source: Source) -> str | None:
     for pattern in rule.columns:
         before, after = pattern.split("*")
         for column in source.columns:
-            if column not in named and fnmatchcase(column, pattern):
-                named[column] = column[len(before) : len(column) - len(after)]
+            part = column[len(before) : len(column) - len(after)]
+            if fnmatchcase(column, pattern) and column not in named and part not in named.values():
+                named[column] = part
     if not named:
         return None
     others = [sql_name(column) for column in source.columns if column not in named]

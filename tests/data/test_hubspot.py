@@ -129,3 +129,16 @@ def test_a_stage_without_its_date_began_when_the_one_before_it_ended(desk) -> No
         ("3", dt.date(2026, 1, 5), "Qualified To Buy"),
     ]  # fmt: skip
     assert made.column("created_date") == [dt.date(2026, 1, 1)] * 3
+
+
+def test_stage_dates_of_older_portals_count_where_the_newer_lack_a_stage(desk) -> None:
+    deals = (
+        "hs_object_id,dealstage,createdate,closedate,hs_date_entered_qualifiedtobuy,"
+        "hs_v2_date_entered_contractsent,hs_date_entered_contractsent\n"
+        "1,contractsent,2026-01-01T00:00:00Z,,2026-01-05T10:00:00Z,2026-02-03T09:00:00Z,2026-02-20T09:00:00Z\n"
+    )
+    made = desk.load_files(
+        {"deals.csv": deals}, mapping="extends: hubspot\nsettings: {observed_until: 2026-03-01}\n"
+    )
+    got = [(r.changed_date, r.stage) for r in made.table("opportunity_history").itertuples()]
+    assert got == [(dt.date(2026, 1, 5), "Qualified To Buy"), (dt.date(2026, 2, 3), "Contract Sent")]

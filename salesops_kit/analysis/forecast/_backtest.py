@@ -13,6 +13,7 @@ import pandas as pd
 from salesops_kit.analysis.forecast._company import company_figures
 from salesops_kit.analysis.forecast._ladder import RUNGS, SEASONAL_NAIVE, SHIPPED
 from salesops_kit.analysis.forecast._scores import COLUMNS, SHARES, choices, score, with_shipped
+from salesops_kit.analysis.forecast._simulation import SEED
 from salesops_kit.analysis.forecast._source import Source, read_source
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.predictive import bias, mase, pinball, wape
@@ -195,7 +196,7 @@ def _resampled(rows: pd.DataFrame) -> dict[str, float]:
     parts = sums.groupby("quarter")[["off", "error", "actual"]].sum().to_numpy(float)
     if len(parts) < 2:
         return missing
-    random = np.random.default_rng(20_260_731)
+    random = np.random.default_rng(SEED)
     drawn = parts[random.integers(0, len(parts), (500, len(parts)))].sum(axis=1)
     drawn = drawn[drawn[:, 2] > 0]
     if not len(drawn):

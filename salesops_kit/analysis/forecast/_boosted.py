@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 
 from salesops_kit.analysis.forecast._conversion import RECENCY
 from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
+from salesops_kit.analysis.forecast._simulation import SEED
 from salesops_kit.analysis.forecast._view import Deals, PastQuarter, View
 from salesops_kit.periods import Period
 
@@ -23,7 +24,6 @@ MOST_DEALS = 12_000
 _FOLDS = 3
 _FAR_DAYS = 10_000
 _YEAR_DAYS = 375
-_SEED = 20_260_731
 
 
 def features(history: History, rows: Stretches, day: int, target: Period) -> Floats:
@@ -96,7 +96,7 @@ def _thinned(past: Sequence[PastQuarter]) -> list[PastQuarter]:
 def _trees() -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
         max_iter=60, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=25, l2_regularization=5.0,
-        categorical_features=[0, 1, 2], early_stopping=False, random_state=_SEED,
+        categorical_features=[0, 1, 2], early_stopping=False, random_state=SEED,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from salesops_kit.analysis.forecast._backtest import scored_rows
+from salesops_kit.analysis.forecast._backtest import QUARTERS, scored_rows
 from salesops_kit.analysis.forecast._calls import LEVELS, Calls
 from salesops_kit.analysis.forecast._ladder import SHIPPED
 from salesops_kit.analysis.forecast._scope_outlook import whole_outlook
@@ -22,7 +22,6 @@ from salesops_kit.registry import table
 from salesops_kit.settings import Settings
 
 MODEL = "model"
-QUARTERS = 8
 _COLUMNS = ["caller", "period", "call", "callers", "past_calls", "wape", "bias", "corrected"]
 
 

@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from salesops_kit.analysis.forecast._conformal import miss
 from salesops_kit.analysis.forecast._history import COMMIT, Stretches
 from salesops_kit.analysis.forecast._naive import spread_around
 from salesops_kit.analysis.forecast._view import DUE, OVERDUE, View, due
@@ -100,6 +101,10 @@ def _team_at(
     return found
 
 
+# What was committed of a past quarter, and what came of it, by rep.
+_Past = tuple[dict[str, float], dict[str, float]]
+
+
 @dataclass(frozen=True)
 class RollUp:
     """``raw``: booked and what is committed beyond it; ``bias``: what each rep's remaining commit brings
@@ -117,7 +122,7 @@ def commit_by_owner(view: View, calls: Calls | None, target: Period, day: int) -
     """What each rep still commits to on a day beyond what is booked: by the calls, else open Commit deals."""
     owners = view.history.owners
     if calls is not None:
-        booked = owner_sums(_won_on(view, target, day), owners)
+        booked = owner_sums(view.booked_on(target, day), owners)
         called = calls.standing(target.label, day, "rep")
         return {owner: max(amount - booked.get(owner, 0.0), 0.0) for owner, amount in called.items()}
     rows = view.standing(day)
@@ -134,18 +139,6 @@ def owner_sums(rows: Stretches, owners: Sequence[str]) -> dict[str, float]:
     return {owners[int(place)]: float(sums[place]) for place in np.flatnonzero(present)}
 
 
-def _won_on(view: View, target: Period, day: int) -> Stretches:
-    rows = view.history.closed
-    start, end = target.start.toordinal(), target.end.toordinal()
-    return rows.take(
-        rows.is_won
-        & (rows.begins <= day)
-        & (rows.ends > day)
-        & (rows.close_day >= start)
-        & (rows.close_day < end)
-    )
-
-
 def roll_up(view: View, calls: Calls | None) -> RollUp | None:
     """The commit of the target quarter, corrected by what commits on the same day brought before.
 
@@ -160,29 +153,22 @@ def roll_up(view: View, calls: Calls | None) -> RollUp | None:
         told = commit_by_owner(view, calls, each.quarter, each.day)
         if not told or sum(told.values()) <= 0:
             continue
-        final = owner_sums(_final(view, each.quarter), owners)
-        before = owner_sums(_won_on(view, each.quarter, each.day), owners)
+        final = owner_sums(view.won_in(each.quarter), owners)
+        before = owner_sums(view.booked_on(each.quarter, each.day), owners)
         left = {name: max(value - before.get(name, 0.0), 0.0) for name, value in final.items()}
         pasts.append((told, left))
     if not pasts:
         return None
-    committed = sum(sum(told.values()) for told, _ in pasts)
-    brought = sum(left.get(name, 0.0) for told, left in pasts for name in told)
-    overall = brought / committed
-    rest = float(np.mean([sum(v for n, v in left.items() if n not in told) for told, left in pasts]))
-    bias = _shrunk(pasts, overall)
+    bias, overall, rest = _learnt(pasts)
     now = commit_by_owner(view, calls, view.target, view.today)
     booked = view.booked(view.target)
-    expected = sum(bias.get(name, overall) * value for name, value in now.items()) + rest
     misses = []
     for place, (told, left) in enumerate(pasts):
         # Each past quarter is forecast from the others, so that its miss is one that could have been met.
         others = pasts[:place] + pasts[place + 1 :]
-        known = _shrunk(others, overall) if others else {}
-        guess = sum(known.get(name, overall) * value for name, value in told.items()) + rest
-        actual = sum(left.values())
-        if guess > 0 and actual > 0:
-            misses.append(float(np.log(actual / guess)))
+        if others and (guess := _corrected(told, *_learnt(others))) > 0:
+            misses.append(miss(sum(left.values()), guess))
+    expected = _corrected(now, bias, overall, rest)
     prior = SPREAD / np.sqrt(max(len(now), 1))
     remaining = spread_around(expected, misses, prior, SPREAD_STRENGTH)
     return RollUp(
@@ -195,13 +181,20 @@ def roll_up(view: View, calls: Calls | None) -> RollUp | None:
     )
 
 
-def _final(view: View, quarter: Period) -> Stretches:
-    rows = view.bookings
-    start, end = quarter.start.toordinal(), quarter.end.toordinal()
-    return rows.take((rows.close_day >= start) & (rows.close_day < end))
+def _learnt(pasts: Sequence[_Past]) -> tuple[dict[str, float], float, float]:
+    """From what was committed and what came: each rep's factor, that of all, and what others bring."""
+    committed = sum(sum(told.values()) for told, _ in pasts)
+    brought = sum(left.get(name, 0.0) for told, left in pasts for name in told)
+    overall = brought / committed
+    rest = float(np.mean([sum(v for n, v in left.items() if n not in told) for told, left in pasts]))
+    return _shrunk(pasts, overall), overall, rest
 
 
-def _shrunk(pasts: list[tuple[dict[str, float], dict[str, float]]], overall: float) -> dict[str, float]:
+def _corrected(told: Mapping[str, float], bias: Mapping[str, float], overall: float, rest: float) -> float:
+    return sum(bias.get(name, overall) * value for name, value in told.items()) + rest
+
+
+def _shrunk(pasts: Sequence[_Past], overall: float) -> dict[str, float]:
     told_sum: dict[str, float] = {}
     left_sum: dict[str, float] = {}
     count = 0

@@ -44,16 +44,16 @@ def changes(
 ) -> pd.DataFrame:
     """What moved the forecast of the quarter since an earlier day (empty: a week before).
 
-    One row per deal whose part of the expected value changed, the largest first: ``before`` and ``after``
-    are its amount where it is booked, its part of the forecast's open deals (chance x amount, scaled as
-    ``forecast.outlook`` scales them) where it is open, else 0; ``kind``: won, lost (closed, deleted or
-    moved to another team), new, or reassessed (still open). Deals beyond ``top`` (0 for all) are summed in
-    one row without an id (``others``), then come ``create_and_close`` and ``all``: the forecasts of the two
-    days, as ``forecast.outlook`` gives them, to which the rows sum exactly. With ``by`` "kind" one row for
-    each of won, new, rose, fell (both still open), lost, unchanged, ``create_and_close`` and ``all``. Each
-    day's values come from what was known on it; the earlier day's is reconciled with the company only a
-    week before. On the first day of the quarter there is no row. Raises :class:`InputError` when ``since``
-    is no ISO date, lies outside the quarter or is not before ``as_of``.
+    One row per deal whose part of the expected value changed, the largest first: ``before`` and ``after`` are
+    its amount where it is booked, its part of the forecast's open deals (chance x amount, scaled as
+    ``forecast.outlook`` scales them) where it is open, else 0; ``kind``: won, lost (closed, deleted or moved
+    to another team), new, or reassessed (still open). Deals beyond ``top`` (0 for all) are summed in one row
+    without an id (``others``), then come ``unchanged``, ``create_and_close`` and ``all``: the forecasts of
+    the two days, as ``forecast.outlook`` gives them, to which the rows sum exactly. With ``by`` "kind" one
+    row for each of won, new, rose, fell (both still open), lost, unchanged, ``create_and_close`` and ``all``.
+    Each day's values come from what was known on it; the earlier day's is reconciled with the company only a
+    week before. On the first day of the quarter there is no row. Raises :class:`InputError` when ``since`` is
+    no ISO date, lies outside the quarter or is not before ``as_of``.
     """
     tables = (opportunity_states, opportunities, stages, forecast_calls, team_memberships)
     now = read_source(*tables, as_of=as_of, period=period, settings=settings)

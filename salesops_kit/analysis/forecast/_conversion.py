@@ -15,7 +15,7 @@ from salesops_kit.periods import Period
 RECENCY = 0.85
 # Deals that the group above counts for. A team leans more on the company than a group on a wider one.
 STRENGTH, COMPANY_STRENGTH = 12.0, 40.0
-_AGES = (14, 35, 70)
+AGES = (14, 35, 70)
 _NO_PAST = 0.25
 
 
@@ -50,7 +50,7 @@ def groups(history: History, rows: Stretches, day: int, target: Period) -> Group
         ("type", history.type[rows.deal], history.types),
         ("due", due(rows, target), None),
         ("stage", rows.stage, stages),
-        ("age", np.searchsorted(_AGES, day - rows.stage_since, side="right"), None),
+        ("age", np.searchsorted(AGES, day - rows.stage_since, side="right"), None),
         ("category", rows.category, history.categories),
     ]
     code = np.zeros(len(rows), dtype=np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from salesops_kit.analysis.forecast._conversion import RECENCY
+from salesops_kit.analysis.forecast._conversion import AGES, RECENCY
 from salesops_kit.analysis.forecast._history import Floats, History, Ints, Stretches
 from salesops_kit.analysis.forecast._threads import one_thread
 from salesops_kit.analysis.forecast._view import View
@@ -22,7 +22,6 @@ RIDGE, COMPANY_RIDGE = 2.0, 8.0
 _AHEAD = (1, 2, 4, 8, 13)
 _SPANS = (4, 13)
 _DUE_DAYS = (-28, -7, 0, 28)
-_AGES = (14, 35, 70)
 _WEEKS = 13
 # Of more deals as they stood on all days together, an even share is read: their weeks say enough.
 MOST_DEALS = 8_000
@@ -52,7 +51,7 @@ class Design:
             ("due", range(len(_DUE_DAYS) + 2)),
             ("type", history.types),
             ("category", history.categories),
-            ("age", range(len(_AGES) + 1)),
+            ("age", range(len(AGES) + 1)),
             ("size", range(len(amounts) + 1)),
         ]
         names: list[str] = []
@@ -87,7 +86,7 @@ class Design:
             "due": away,
             "type": self.history.type[rows.deal],
             "category": rows.category,
-            "age": np.searchsorted(_AGES, day - rows.stage_since, side="right"),
+            "age": np.searchsorted(AGES, day - rows.stage_since, side="right"),
             "size": np.searchsorted(self.amounts, rows.amount, side="right"),
             "stage0": span * len(self.history.stages) + rows.stage,
         }

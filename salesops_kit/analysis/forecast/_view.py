@@ -152,11 +152,16 @@ class View:
 
     def booked_then(self, day: int, target: Period) -> NDArray[np.bool_]:
         """Which deals were bookings of the target at the end of a day."""
-        rows = self.history.closed
-        chosen = rows.is_won & (rows.begins <= day) & (rows.ends > day) & _inside(rows.close_day, target)
         result = np.zeros(len(self.history.deals), dtype=bool)
-        result[rows.deal[chosen]] = True
+        result[self.booked_on(target, day).deal] = True
         return result
+
+    def booked_on(self, target: Period, day: int) -> Stretches:
+        """The bookings of a quarter as known at the end of a day."""
+        rows = self.history.closed
+        return rows.take(
+            rows.is_won & (rows.begins <= day) & (rows.ends > day) & _inside(rows.close_day, target)
+        )
 
     def born(self, after: int, until: int) -> int:
         """Deals that the scope got after one day, up to another or the origin."""
