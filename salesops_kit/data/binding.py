@@ -37,7 +37,7 @@ def bind_files(mapping: ImportMapping, files: Mapping[str, Path]) -> ImportMappi
         if fitting:
             found[name] = fitting[0]
     for name, source in mapping.derived.items():
-        bound = _bind_derived(source, {**found, **{one: one for one in derived if one in found}})
+        bound = bind_derived(source, {**found, **{one: one for one in derived if one in found}})
         if bound is None:
             del derived[name]
         else:
@@ -132,7 +132,7 @@ def _fitting(name: str, files: Sequence[str], aliases: Sequence[str]) -> list[st
     return exact or [file for file, stem in stems.items() if any(fnmatchcase(stem, p) for p in patterns)]
 
 
-def _bind_derived(source: Derived, found: Mapping[str, str]) -> Derived | None:
+def bind_derived(source: Derived, found: Mapping[str, str]) -> Derived | None:
     """The derived source without streams whose files are absent; None when nothing is left."""
     if source.unpivot:
         file = found.get(source.unpivot.source)

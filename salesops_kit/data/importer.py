@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from salesops_kit.data import selects, values
-from salesops_kit.data.binding import bind_columns, bind_files, files_read
+from salesops_kit.data.binding import bind_columns, bind_derived, bind_files, files_read
 from salesops_kit.data.contracts import TABLES, Table
 from salesops_kit.data.control import control_problems
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
@@ -115,16 +115,18 @@ def _open_all(
             problems += error.problems
     told = {rule.source for rules in mapping.tables.values() for rule in rules}
     for name, rule in mapping.derived.items() if not problems else ():
-        if not set(rule.reads) <= set(sources):
+        # A source that is derived itself may have come to nothing.
+        there = bind_derived(rule, {one: one for one in sources})
+        if there is None:
             continue
         try:
-            made = derive(con, name, rule, sources, zone=mapping.settings.zone, folder=scratch)
+            made = derive(con, name, there, sources, zone=mapping.settings.zone, folder=scratch)
         except InputError as error:
             problems += error.problems
             continue
         if made is not None:
             # What is broken in a file that no table reads itself is said once, of what is made from it.
-            inputs = [sources[one] for one in dict.fromkeys(rule.reads) if one not in told]
+            inputs = [sources[one] for one in dict.fromkeys(there.reads) if one not in told]
             told.update(one.name for one in inputs)
             broken = tuple(problem for one in inputs for problem in one.broken)
             flagged = tuple(problem for one in inputs for problem in one.flagged)
