@@ -288,6 +288,7 @@ class Workbook:
             if payload["unit"] == tables.MONEY:
                 payload["unit"] = frame.attrs["currency"]
             payload |= {"as_of": self.as_of.isoformat(), "scope": self.team}
+            payload["prior_label"] = payload.get("prior_label") or frame.attrs.get("prior_label", "")
             value = _("n/a") if payload["value"] is None else payload["value"]
             text = f"{row['id']}: {value}"
             publish_display_data({"text/plain": text, HEADLINE: payload})
@@ -321,7 +322,11 @@ class Workbook:
         if exhibit.figure is not None:
             alternative = exhibit.alternative or exhibit.message
             html = figures.figure_html(
-                exhibit.figure, message=exhibit.message, alternative=alternative, frame=frame, **looks
+                exhibit.figure,
+                message=exhibit.message,
+                alternative=alternative,
+                frame=frame if exhibit.table is None else exhibit.table,
+                **looks,
             )
         elif exhibit.is_text:
             html = figures.text_html(exhibit.message)

@@ -11,7 +11,8 @@ from salesops_kit.data import engine, scope
 from salesops_kit.data.dataset import Rows, TeamTree, import_export, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import open_slice, write_slice
 from salesops_kit.errors import InputError
-from tests.canary import TEAMS, foreign_marks, write_company
+from salesops_kit.settings import NO_TEAM
+from tests.canary import TEAMS, foreign_marks, mark, write_company
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,20 @@ def test_company_wide_control_totals_leave_with_the_company_only(tmp_path: Path)
     rows = open_rows(open_snapshot(str(tmp_path / "canonical")))
     assert "control_totals" in rows.tables
     assert "control_totals" not in scope.cut(rows, ("ash",)).tables
+
+
+def test_who_left_the_last_team_is_named_where_the_deals_are(tmp_path: Path) -> None:
+    write_company(tmp_path / "raw")
+    members = tmp_path / "raw" / "team_memberships.csv"
+    lines = members.read_text(encoding="utf-8").splitlines()
+    owner = mark("elm", "rep0")
+    ended = [
+        f"{line.rpartition(',')[0]},2026-02-01" if line.startswith(f"{owner},") else line for line in lines
+    ]
+    assert ended != lines
+    members.write_text("\n".join(ended) + "\n", encoding="utf-8")
+    import_export([tmp_path / "raw"], "", tmp_path / "canonical")
+    rows = open_rows(open_snapshot(str(tmp_path / "canonical")))
+    cut = scope.cut(rows, (NO_TEAM,))
+    assert owner in set(engine.collect(cut.table("opportunity_states"))["owner_id"])
+    assert engine.collect(cut.table("reps"))["owner_id"].tolist() == [owner]

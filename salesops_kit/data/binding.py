@@ -9,7 +9,7 @@ from pathlib import Path
 
 from salesops_kit.data.mapping import Mapping as ImportMapping
 from salesops_kit.data.rules import Derived, Lookup, Rule, TableRule
-from salesops_kit.data.sources import stem_of
+from salesops_kit.data.sources import Source, stem_of
 from salesops_kit.errors import InputError, Problem, did_you_mean
 
 REQUIRED = "opportunities"
@@ -75,6 +75,24 @@ def files_read(mapping: ImportMapping, files: Mapping[str, Path]) -> list[str]:
     names += [one.file for rules in mapping.tables.values() for rule in rules for one in _lookups(rule)]
     names += [name for source in mapping.derived.values() for name in source.reads]
     return sorted(set(names) & set(files))
+
+
+def without_lacking(mapping: ImportMapping, sources: Mapping[str, Source]) -> tuple[ImportMapping, list[str]]:
+    """The mapping without optional rules whose files lack a column that each of their rows needs, and what
+    is left out with them, as sentences."""
+    tables: dict[str, tuple[TableRule, ...]] = {}
+    notes = []
+    for name, rules in mapping.tables.items():
+        kept = []
+        for rule in rules:
+            columns = sources[rule.source].columns if rule.source in sources else rule.needs
+            lacking = [one for one in rule.needs if one not in columns]
+            if lacking and rule.optional:
+                notes.append(f"{rule.source} has no column {', '.join(lacking)}: no {name} are read from it.")
+            else:
+                kept.append(rule)
+        tables[name] = tuple(kept)
+    return mapping.model_copy(update={"tables": tables}), notes
 
 
 def bind_columns(

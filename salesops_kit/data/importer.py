@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from salesops_kit.data import selects, values
-from salesops_kit.data.binding import bind_columns, bind_derived, bind_files, files_read
+from salesops_kit.data.binding import bind_columns, bind_derived, bind_files, files_read, without_lacking
 from salesops_kit.data.contracts import TABLES, Table
 from salesops_kit.data.control import control_problems
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
@@ -58,7 +58,8 @@ class Import:
 
     ``broken`` are records that could not be split into fields, ``flagged`` what is kept and noted;
     ``raw_columns`` gives the (file, column) pairs that the text of a (table, column) came from;
-    ``fillings`` how each table was filled, ``derived`` how each derived source was made.
+    ``fillings`` how each table was filled, ``derived`` how each derived source was made, ``notes``
+    what the files lack.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Import:
     raw_columns: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     fillings: dict[str, list[Filling]] = field(default_factory=dict)
     derived: dict[str, Derived] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_export(
@@ -77,7 +79,9 @@ def read_export(
     """Type every table that the mapping fills and stage it; raises all refusals of all files at once."""
     files = find_files(paths)
     mapping = bind_files(mapping, files)
-    result = Import(mapping.settings, sources=_open_all(con, files, mapping, scratch))
+    sources = _open_all(con, files, mapping, scratch)
+    mapping, notes = without_lacking(mapping, sources)
+    result = Import(mapping.settings, sources=sources, notes=notes)
     fillings = {name: _fillings(name, mapping, result.sources) for name in mapping.tables}
     fillings = {name: found for name, found in fillings.items() if found}
     result.fillings, result.derived = fillings, dict(mapping.derived)

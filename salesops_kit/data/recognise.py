@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import duckdb
@@ -32,7 +33,9 @@ FOOTER_LINES = (
 ENOUGH = 3
 # Beyond so many different values the way in which a column is written is clear.
 LOOKED_AT = 50_000
-REQUIRED = ("stage", "close_date")
+# A deal's stage and close date, each by the first of these roles that the file has.
+REQUIRED = {"stage": ("stage", "status"), "close_date": ("close_date", "closed_at", "won_at")}
+OTHER = "other"
 _AMOUNTS = ("amount", "revenue", "value", "acv", "tcv", "arr", "mrr", "金额", "金額", "금액")
 _SIGNS = re.compile(r"[\s\W_]+")
 
@@ -45,7 +48,8 @@ class Recognised:
 
     ``crm`` is a preset's name, ``zoho``, or empty; ``form`` is ``objects`` where the preset reads the
     file (an export by API or Data Loader), else ``report``. ``roles`` name the columns of a deal that
-    were found; ``amounts`` the columns that may be its amount, the likeliest first.
+    were found, ``stage`` and ``close_date`` among them; ``amounts`` the columns that may be its amount, the
+    likeliest first.
     """
 
     source: Source
@@ -64,8 +68,18 @@ class Recognised:
         return [value for (value,) in rows]
 
 
-def recognise(con: duckdb.DuckDBPyConnection, path: Path, *, scratch: Path, sheet: str = "") -> Recognised:
-    """Open one file and tell what it is; raises what it lacks, with its columns to choose from."""
+def recognise(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    scratch: Path,
+    sheet: str = "",
+    named: Mapping[str, str] = MappingProxyType({}),
+) -> Recognised:
+    """Open one file and tell what it is; ``named`` are columns that a person gave for roles.
+
+    Raises what the file lacks, with its columns to choose from.
+    """
     name = _source_name(path, sheet)
     fmt = FileFormat(footer_lines=FOOTER_LINES)
     if path.suffix.lower() == ".csv":
@@ -73,7 +87,12 @@ def recognise(con: duckdb.DuckDBPyConnection, path: Path, *, scratch: Path, shee
         fmt = fmt.model_copy(update={"encoding": head.encoding, "delimiter": head.delimiter})
     source = open_source(con, path, fmt, scratch=scratch, name=name)
     crm = _crm(source.columns)
-    roles = _roles(source.columns, crm)
+    given = {role: column_named(source, column, option_of(role)) for role, column in named.items()}
+    roles = _roles(source.columns, crm, given)
+    for role, others in REQUIRED.items():
+        found = next((roles[one] for one in others if one in roles), None)
+        if found is not None:
+            roles.setdefault(role, found)
     missing = [role for role in REQUIRED if role not in roles]
     if missing:
         raise InputError(
@@ -81,12 +100,17 @@ def recognise(con: duckdb.DuckDBPyConnection, path: Path, *, scratch: Path, shee
                 f"no column was found for the deal's {role.replace('_', ' ')}", file=source.name, row=1,
                 expected=" or ".join(_labels()[crm or "salesforce"][role][:3]),
                 got=", ".join(source.columns)[:200],
-                next_step="Add the column to the report, or write a mapping of your own for salesops import.",
+                next_step=f"Name it with {option_of(role)}, or add the column to the report.",
             )
             for role in missing
         )  # fmt: skip
     amounts = _amounts(con, source, roles)
     return Recognised(source, crm, _form(source, crm), roles, amounts)
+
+
+def option_of(role: str) -> str:
+    """The option that names a role's column at the terminal."""
+    return f"--{role.replace('_', '-')}"
 
 
 def plain(name: str) -> str:
@@ -98,16 +122,16 @@ def plain(name: str) -> str:
     return _SIGNS.sub("", unicodedata.normalize("NFKC", name)).casefold()
 
 
-def column_named(found: Recognised, name: str, option: str) -> str:
+def column_named(source: Source, name: str, option: str) -> str:
     """The file's column that an option names; raises with the nearest names."""
-    by_name = {plain(column): column for column in reversed(found.source.columns)}
-    if name in found.source.columns:
+    by_name = {plain(column): column for column in reversed(source.columns)}
+    if name in source.columns:
         return name
     if plain(name) in by_name:
         return by_name[plain(name)]
     raise InputError(
-        Problem(f"the file has no column {name!r}", file=found.source.name, row=1, column=option,
-                next_step=did_you_mean(name, list(found.source.columns)))
+        Problem(f"the file has no column {name!r}", file=source.name, row=1, column=option,
+                next_step=did_you_mean(name, list(source.columns)))
     )  # fmt: skip
 
 
@@ -138,32 +162,37 @@ def _known() -> frozenset[str]:
 
 
 def _crm(columns: Sequence[str]) -> str:
-    names = {plain(column) for column in columns}
-    scores = {
-        crm: len({role for role, many in roles.items() if names & {plain(label) for label in many}})
+    """The CRM whose names most of the columns have; empty for any other system, and where two have as many.
+
+    Signs count here: the "Deal - Owner" of one system is not the "Deal owner" of another.
+    """
+    names = {_spelled(column) for column in columns}
+    spelled = {
+        crm: {role: {_spelled(label) for label in many} for role, many in roles.items()}
         for crm, roles in _labels().items()
+        if crm != OTHER
     }
-    # Names that only one CRM uses tell more than those that all use.
-    for crm in scores:
-        others = {
-            plain(label)
-            for other, roles in _labels().items()
-            if other != crm
-            for many in roles.values()
-            for label in many
-        }
-        own = {plain(label) for many in _labels()[crm].values() for label in many} - others
-        scores[crm] = scores[crm] + 2 * len(names & own) if names & own else 0
+    scores = {}
+    for crm, roles in spelled.items():
+        # Names that only one CRM uses tell more than those that all use; without any of them it is not said.
+        others = set().union(*(label for one in spelled if one != crm for label in spelled[one].values()))
+        own = names & set().union(*roles.values()) - others
+        found = sum(bool(names & labels) for labels in roles.values())
+        scores[crm] = found + 2 * len(own) if own else 0
     best = max(scores, key=lambda crm: scores[crm])
     is_single = sum(score == scores[best] for score in scores.values()) == 1
     return best if scores[best] >= ENOUGH and is_single else ""
 
 
-def _roles(columns: Sequence[str], crm: str) -> dict[str, str]:
-    """The file's column of each role: by the CRM's own labels first, then by anybody's."""
+def _spelled(name: str) -> str:
+    return re.sub(r"[\s_]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def _roles(columns: Sequence[str], crm: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The file's column of each role: as given, by the CRM's own labels, then by anybody's."""
     by_name = {plain(column): column for column in reversed(columns)}
     order = [crm, *(other for other in _labels() if other != crm)] if crm else list(_labels())
-    roles: dict[str, str] = {}
+    roles = dict(given)
     for one in order:
         for role, many in _labels()[one].items():
             found = next((by_name[plain(label)] for label in many if plain(label) in by_name), None)

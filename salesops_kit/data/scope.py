@@ -150,7 +150,14 @@ def _members(table: ibis.Table, rows: Rows, teams: tuple[str, ...]) -> ibis.Tabl
     members = rows.table("team_memberships")
     mine = members.filter(members.team.isin(teams)).select("owner_id").distinct()
     if NO_TEAM in teams:
-        return table.filter(table.owner_id.notin(members.owner_id) | table.owner_id.isin(mine.owner_id))
+        states = rows.table(STATES)
+        # Who has left the last team may still have deals, which no team has.
+        theirs = states.filter(states.team == NO_TEAM).select("owner_id").distinct()
+        return table.filter(
+            table.owner_id.notin(members.owner_id)
+            | table.owner_id.isin(mine.owner_id)
+            | table.owner_id.isin(theirs.owner_id)
+        )
     return table.semi_join(mine, "owner_id")
 
 

@@ -137,7 +137,7 @@ def build(
         for staged in imported.staged.values():
             staged.path.unlink()
         settings = with_base_currency(con, cleaned, settings)
-        notes = [*settings.notes]
+        notes = [*settings.notes, *imported.notes]
         history = imported.staged.get("opportunity_history")
         earlier = None if before is None or history else _before(before)
         if earlier:

@@ -83,9 +83,9 @@ def headlines_html(frame: pd.DataFrame, *, currency: str) -> str:
     definition one click away.
 
     Columns: label, value, unit, kind, n, low, high, definition, target, prior, reason (why a value is
-    missing) and, where known, ``year_ago``; ``attrs["prior_label"]`` and ``attrs["year_ago_label"]`` name
-    the periods of these values. What was counted (kind ``additive``) is compared with them in percent,
-    what is estimated only stands beside them.
+    missing) and, where known, ``year_ago``; ``attrs["prior_label"]`` and ``attrs["year_ago_label"]`` name the
+    periods of these values, ``prior_label`` that of one row. What was counted (kind ``additive``) is compared
+    with them in percent, what is estimated only stands beside them.
     """
     rows = frame.to_dict("records")
     periods = {
@@ -108,14 +108,16 @@ def _card(row: Mapping[Any, Any], currency: str, periods: Mapping[str, str]) -> 
 
     lines = []
     if not formats.is_missing(row.get("low")):
-        lines.append(_("likely {interval}").format(interval=formats.interval(row["low"], row["high"], show)))
+        likely = formats.interval(row["low"], row["high"], show)
+        if likely != show(row["value"]):
+            lines.append(_("likely {interval}").format(interval=likely))
     if is_counted:
         lines.append(of_plan(row["value"], row.get("target"), show))
     elif not formats.is_missing(row.get("target")):
         wanted = _("needed {value}") if unit == "ratio" else _("plan {value}")
         lines.append(wanted.format(value=show(row["target"])))
-    for name, period in periods.items():
-        other = row.get(name)
+    for name, usual in periods.items():
+        other, period = row.get(name), str(row.get(f"{name}_label") or usual)
         if formats.is_missing(other):
             continue
         if is_counted and not formats.is_missing(row["value"]):

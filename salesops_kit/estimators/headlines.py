@@ -10,6 +10,7 @@ import pandas as pd
 
 COLUMNS = [
     "id", "label", "value", "unit", "kind", "n", "low", "high", "definition", "target", "prior", "reason",
+    "prior_label",
 ]  # fmt: skip
 MISSING = float("nan")
 
@@ -17,7 +18,8 @@ MISSING = float("nan")
 @dataclass(frozen=True)
 class Figure:
     """One number from ``n`` records with its interval, what was aimed at and the number before; ``reason``
-    says why it is missing, if it is."""
+    says why it is missing, if it is, ``prior_label`` of when the number before is, where not of the frame's
+    own."""
 
     value: float
     n: int
@@ -26,6 +28,7 @@ class Figure:
     target: float = MISSING
     prior: float = MISSING
     reason: str = ""
+    prior_label: str = ""
 
 
 def headline_frame(
@@ -42,6 +45,7 @@ def headline_frame(
         (
             name, label, figure.value, unit, kind, figure.n, figure.low, figure.high, definition,
             figure.target, figure.prior, figure.reason if np.isnan(figure.value) else "",
+            figure.prior_label,
         )
         for name, (label, unit, kind, definition) in texts.items()
         for figure in [figures[name]]

@@ -60,14 +60,16 @@ def headline(
     """A headline of a manifest as readers of ``locale`` see it.
 
     ``past`` holds the same headline by earlier quarter. The change is against the quarter before: the
-    report's own prior value, else what that quarter's report said; empty when neither is known. The
-    trend runs over at most eight quarters that have a value, and needs two.
+    report's own prior value, named as the report names it, else what that quarter's report said, unless the
+    report knows of none for a sum, of which this quarter may have only a part yet; empty when neither is
+    known. The trend runs over at most eight quarters that have a value, and needs two.
     """
     name = str(record.get("label") or record.get("id", "")).replace("_", " ")
     number = quarter_number(quarter)
     before = next((q for q in past if number is not None and quarter_number(q) == number - 1), None)
     prior = record.get("prior")
-    if prior is None and before is not None:
+    is_told = "prior" in record and record.get("kind") == "additive"
+    if prior is None and before is not None and not is_told:
         prior = past[before].get("value")
     with use_locale(locale):
         return Headline(
@@ -104,7 +106,7 @@ def _change(record: Mapping[str, Any], prior: Any, quarter: str) -> str:
     number, value = quarter_number(quarter), record.get("value")
     if number is None or not _is_number(value) or not _is_number(prior):
         return ""
-    before = f"{(number - 1) // 4}-Q{(number - 1) % 4 + 1}"
+    before = str(record.get("prior_label") or f"{(number - 1) // 4}-Q{(number - 1) % 4 + 1}")
     size = abs(value - prior)
     unit = str(record.get("unit") or "")
     if record.get("kind") == "rate" or unit == "rate":

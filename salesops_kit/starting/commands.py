@@ -37,6 +37,10 @@ def start(
     sheet: Annotated[
         str, typer.Option("--sheet", help="The sheet or table of a file that has several.")
     ] = "",
+    stage: Annotated[str, typer.Option("--stage", help="The column that is a deal's stage.")] = "",
+    close_date: Annotated[
+        str, typer.Option("--close-date", help="The column that is a deal's close date.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Take every proposal and ask nothing.")] = False,
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, max=64, help="Reports at a time.")
@@ -47,8 +51,9 @@ def start(
     from salesops_kit.starting import start as starting
 
     options = starting.Options(
-        fiscal_start_month, tuple(won or ()), tuple(lost or ()), amount, currency, zone, dates, sheet
-    )
+        fiscal_start_month, tuple(won or ()), tuple(lost or ()), amount, currency, zone, dates, sheet,
+        stage, close_date,
+    )  # fmt: skip
     asks = sys.stdin.isatty() and not yes
     started = starting.start(
         export,

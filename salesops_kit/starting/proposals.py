@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from salesops_kit.data import guesses
-from salesops_kit.data.engine import sql_name
+from salesops_kit.data.engine import sql_name, sql_text
 from salesops_kit.data.recognise import Recognised, plain
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.periods import FiscalCalendar
@@ -52,17 +52,18 @@ def stages_of(con: duckdb.DuckDBPyConnection, found: Recognised) -> list[StageSe
     """The stages in their likely order: open ones by probability, or as they are numbered, then closed.
 
     A stage is won where the file's own column says so of most deals, else where its name does; lost
-    where it is closed and not won, else where its name does.
+    where it is closed and not won, else where its name does. Where a status says which deals ended
+    (:func:`endings`), that is the stage of these.
     """
-    stage = sql_name(found.roles["stage"])
+    stage = _stage_sql(found, endings(con, found))
     won, closed = (_share(found, role) for role in ("is_won", "is_closed"))
     number = "NULL"
     if "probability" in found.roles:
         text = f"replace(trim({sql_name(found.roles['probability'])}), '%', '')"
         number = f"avg(try_cast({text} AS DOUBLE))"
     rows = con.execute(
-        f"SELECT trim({stage}) AS stage, count(*), {number}, {won}, {closed}, min(source_row) "
-        f"FROM {found.source.relation} WHERE trim({stage}) <> '' GROUP BY 1 ORDER BY 6"
+        f"SELECT {stage} AS stage, count(*), {number}, {won}, {closed}, min(source_row) "
+        f"FROM {found.source.relation} WHERE {stage} <> '' GROUP BY 1 ORDER BY 6"
     ).fetchall()
     seen = []
     for name, deals, probability, won_share, closed_share, _ in rows:
@@ -73,6 +74,26 @@ def stages_of(con: duckdb.DuckDBPyConnection, found: Recognised) -> list[StageSe
         seen.append(StageSeen(name, int(deals), probability, is_won, is_lost))
     has_order = len({one.probability for one in seen if one.probability is not None}) > 2
     return sorted(seen, key=lambda one: _place(one, by_probability=has_order))
+
+
+def endings(con: duckdb.DuckDBPyConnection, found: Recognised) -> tuple[str, ...]:
+    """The values of a status column that say won or lost, of a file whose stages do not; else none."""
+    status, stage = found.roles.get("status"), found.roles["stage"]
+    if status in (None, stage) or any(_ends(value) for value in found.values(con, stage)):
+        return ()
+    return tuple(value for value in found.values(con, str(status)) if _ends(value))
+
+
+def _ends(name: str) -> bool:
+    return _has(name, WON_WORDS) or _has(name, LOST_WORDS)
+
+
+def _stage_sql(found: Recognised, ended: Sequence[str]) -> str:
+    stage = f"trim({sql_name(found.roles['stage'])})"
+    if not ended:
+        return stage
+    status, words = f"trim({sql_name(found.roles['status'])})", ", ".join(map(sql_text, ended))
+    return f"CASE WHEN {status} IN ({words}) THEN {status} ELSE {stage} END"
 
 
 def _share(found: Recognised, role: str) -> str:
@@ -106,6 +127,11 @@ class Dates:
     def is_ambiguous(self) -> bool:
         """Whether day and month could be either way round."""
         return guesses.is_ambiguous(self.formats)
+
+    @property
+    def order(self) -> str:
+        """``mdy`` or ``dmy`` as the first format has it; empty where the year comes first."""
+        return {"%m": "mdy", "%d": "dmy"}.get(self.formats[0][:2], "")
 
     def chosen(self, order: str) -> str:
         """The format with the day or the month first (``dmy``, ``mdy``); the only one, where it is."""

@@ -16,9 +16,11 @@ import duckdb
 
 from salesops_kit.data import engine, guesses
 from salesops_kit.data.dataset import Rows, import_export, open_rows
+from salesops_kit.data.earlier import EARLIER
 from salesops_kit.data.mapping import read_mapping
 from salesops_kit.data.mapping_files import find_mapping
 from salesops_kit.data.recognise import Recognised, column_named, recognise
+from salesops_kit.data.sealing import SEALED
 from salesops_kit.errors import InputError, Problem, did_you_mean
 from salesops_kit.preparation import Preparation
 from salesops_kit.project import ROOT_VARIABLE
@@ -31,8 +33,9 @@ from salesops_kit.settings import COMPANY, Settings
 from salesops_kit.starting import proposals
 from salesops_kit.starting.proposals import StageSeen
 from salesops_kit.starting.workspace import make_workspace, write_yaml
-from salesops_kit.starting.writing import TYPES, Answers, mapping_of, settings_of
+from salesops_kit.starting.writing import CLOSINGS, TYPES, Answers, mapping_of, settings_of
 
+KEPT = (EARLIER, SEALED)
 DATASET_FILE = Path("params") / "dataset.yml"
 ORDERS = ("mdy", "dmy")
 
@@ -65,6 +68,14 @@ class Options:
     zone: str = ""
     dates: str = ""
     sheet: str = ""
+    stage: str = ""
+    close_date: str = ""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns given for roles of a deal."""
+        given = {"stage": self.stage, "close_date": self.close_date}
+        return {role: column for role, column in given.items() if column}
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ def start(
     with tempfile.TemporaryDirectory(prefix="salesops-start-") as scratch:
         con = engine.connect(Path(scratch))
         try:
-            found = recognise(con, path, scratch=Path(scratch), sheet=options.sheet)
+            found = recognise(con, path, scratch=Path(scratch), sheet=options.sheet, named=options.named)
             for sentence in _said_of(found):
                 tell(sentence)
             answers = decide(con, found, options, ask, name=_name(path))
@@ -159,18 +170,7 @@ def decide(
     """Every answer about a file: what the options give, else what is asked."""
     if options.dates:
         _one_of(options.dates, ORDERS, "--dates")
-    dates = {}
-    for role in ("close_date", "created_at"):
-        seen = proposals.dates_of(con, found, role)
-        if seen is None:
-            continue
-        order = options.dates
-        if seen.is_ambiguous and not order:
-            example = found.values(con, seen.column)[0]
-            question = f"in {seen.column!r}, is the month or the day first (mdy or dmy), as in {example}?"
-            order = _one_of(ask(Question("--dates", question)), ORDERS, "--dates")
-            options = replace(options, dates=order)
-        dates[role] = seen.chosen(order)
+    dates = _dates(con, found, options, ask)
     amount = _amount(found, options, ask)
     currency, one_currency = _currency(con, found, amount, options, ask)
     start_month = options.fiscal_start
@@ -189,7 +189,24 @@ def decide(
     return Answers(
         name, amount, tuple(_stages(con, found, options, ask)), start_month, currency, zone, dates,
         _numbers(con, found, amount), scale, one_currency, _types(con, found),
+        proposals.endings(con, found),
     )  # fmt: skip
+
+
+def _dates(
+    con: duckdb.DuckDBPyConnection, found: Recognised, options: Options, ask: Ask
+) -> dict[str, str]:
+    """How each role's column writes its dates: all with the day, or all with the month first."""
+    columns = {role: proposals.dates_of(con, found, role) for role in (*CLOSINGS, "created_at")}
+    seen = {role: one for role, one in columns.items() if one is not None}
+    told = [one.order for one in seen.values() if not one.is_ambiguous and one.order]
+    order = options.dates or (told[0] if told else "")
+    unclear = next((one.column for one in seen.values() if one.is_ambiguous), None)
+    if unclear is not None and not order:
+        example = found.values(con, unclear)[0]
+        question = f"in {unclear!r}, is the month or the day first (mdy or dmy), as in {example}?"
+        order = _one_of(ask(Question("--dates", question)), ORDERS, "--dates")
+    return {role: one.chosen(order) for role, one in seen.items()}
 
 
 def _types(con: duckdb.DuckDBPyConnection, found: Recognised) -> dict[str, str]:
@@ -210,15 +227,15 @@ def _numbers(con: duckdb.DuckDBPyConnection, found: Recognised, amount: str) -> 
 
 def _amount(found: Recognised, options: Options, ask: Ask) -> str:
     if options.amount:
-        return column_named(found, options.amount, "--amount")
+        return column_named(found.source, options.amount, "--amount")
     if not found.amounts:
         return column_named(
-            found, ask(Question("--amount", "which column is the deal's amount?")), "--amount"
+            found.source, ask(Question("--amount", "which column is the deal's amount?")), "--amount"
         )
     if len(found.amounts) == 1:
         return found.amounts[0]
     text = f"which column is the deal's amount: {', '.join(found.amounts)}?"
-    return column_named(found, ask(Question("--amount", text, found.amounts[0])), "--amount")
+    return column_named(found.source, ask(Question("--amount", text, found.amounts[0])), "--amount")
 
 
 def _currency(
@@ -392,8 +409,10 @@ def unlocks(rows: Rows, crm: str) -> Iterator[str]:
             f"Export {files.get('opportunity_history', 'the history of stages')} too: stage conversion, "
             "time in stage and the waterfall then rest on recorded changes."
         )
-    for table, reports in sorted(gains.items()):
-        yield f"Export {files.get(table, table)} too: it adds to {', '.join(reports)}."
+    # What the kit keeps itself is nobody's to export.
+    for table, reports in sorted((name, gained) for name, gained in gains.items() if name not in KEPT):
+        what = f"Export {files[table]}" if table in files else f"Add a table {table}"
+        yield f"{what} too: it adds to {', '.join(reports)}."
 
 
 def _is_derived(rows: Rows) -> bool:

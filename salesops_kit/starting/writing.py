@@ -21,12 +21,15 @@ TYPES = {
 }  # fmt: skip
 # The file of deals in the presets.
 PRESET_FILES = {"salesforce": "Opportunity", "hubspot": "deals"}
+# The columns that say when a deal closes, what happened before what was expected.
+CLOSINGS = ("closed_at", "won_at", "lost_at", "close_date")
 _SAME = ("pipeline", "lead_source", "forecast_category", "next_step", "loss_reason")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What is decided about one file. ``dates`` gives each role's date format; ``currency`` is the base."""
+    """What is decided about one file. ``dates`` gives each role's date format; ``currency`` is the base;
+    ``endings`` are values of the status that stand for the stage."""
 
     name: str
     amount: str
@@ -39,6 +42,7 @@ class Answers:
     probability_scale: str = ""
     one_currency: bool = True
     types: Mapping[str, str] = field(default_factory=dict)
+    endings: tuple[str, ...] = ()
 
 
 def settings_of(answers: Answers) -> dict[str, Any]:
@@ -103,9 +107,9 @@ def _tables(found: Recognised, answers: Answers, file: str) -> dict[str, Any]:
     roles = found.roles
     columns: dict[str, Any] = {
         "opportunity_id": roles.get("opportunity_id", {"row": True}),
-        "stage": roles["stage"],
-        "amount": answers.amount,
-        "close_date": _dated(roles["close_date"], answers.dates.get("close_date", "iso")),
+        "stage": _staged(roles, answers.endings),
+        "amount": _amount(roles, answers.amount),
+        "close_date": _closed(roles, answers.dates),
     }
     if "name" in roles:
         columns["name"] = roles["name"]
@@ -147,6 +151,31 @@ def _tables(found: Recognised, answers: Answers, file: str) -> dict[str, Any]:
             }  # fmt: skip
             tables["teams"] = {**shared, "needs": [team], "columns": {"team": team}}
     return tables
+
+
+def _staged(roles: Mapping[str, str], endings: tuple[str, ...]) -> Any:
+    if not endings:
+        return roles["stage"]
+    status = roles["status"]
+    return {"first": [{"column": status, "when": {status: list(endings)}}, roles["stage"]]}
+
+
+def _amount(roles: Mapping[str, str], amount: str) -> Any:
+    """What a deal brought, else the amount that was chosen."""
+    brought = roles.get("won_amount")
+    return amount if brought is None or amount != roles.get("amount") else {"first": [brought, amount]}
+
+
+def _closed(roles: Mapping[str, str], dates: Mapping[str, str]) -> Any:
+    """When a deal ended, else when it is expected to."""
+    known = {roles[role]: dates[role] for role in CLOSINGS if role in dates}
+    if len(known) < 2:
+        return _dated(roles["close_date"], dates.get("close_date", "iso"))
+    forms = list(dict.fromkeys(known.values()))
+    made: dict[str, Any] = {"first": list(known)}
+    if forms != ["iso"]:
+        made["dates"] = forms
+    return made
 
 
 def _dated(column: str, form: str) -> Any:

@@ -104,3 +104,13 @@ def test_the_page_says_where_the_record_misleads(folder: Path, monkeypatch: pyte
     assert "compare whole quarters only" in rhythm
     assert "The record begins late: until Mar 1, 2017 0 deals are recorded as closed" in start
     assert "Older cohorts hold only their slow deals" in start
+
+
+@pytest.mark.parametrize("quarter", QUARTERS)
+def test_a_record_that_begins_late_is_said_of_every_quarter(rows: Rows, quarter: str) -> None:
+    frame = show(rows, "funnel.record_start", quarter)
+    if frame.empty:
+        assert quarter == "2017-Q1"
+        return
+    # Nobody closed a deal before March 2017, although deals were there since October.
+    assert cohorts.record_start(frame).message.startswith("The record begins late: until Mar 1, 2017 0 deals")

@@ -264,3 +264,16 @@ def test_empty_history() -> None:
     row = run([]).iloc[0]
     assert row[["target", "open_due", "coverage"]].tolist() == [1000, 0, 0]
     assert run([], None, by="").iloc[0]["reason"] == "There is no target."
+
+
+def test_deals_without_an_owner_are_a_group_of_their_own() -> None:
+    since, later = dt.date(2025, 9, 1), dt.date(2025, 12, 1)
+    nobody = Change(since, amount=70, close_date=later, owner_id=None)
+    rows = [
+        *one_past_quarter(),
+        deal("N", [nobody, nobody.then(later, stage=WON, close_date=later)]),
+        deal("O", [Change(dt.date(2026, 1, 5), amount=30, close_date=dt.date(2026, 3, 1), owner_id=None)]),
+    ]
+    frame = run(rows, target=None, by="owner_id").set_index("owner_id")
+    assert frame.loc["(none)", ["open_deals", "open_due"]].tolist() == [1, 30]
+    assert frame.loc["(none)", "quarters_observed"] == 1

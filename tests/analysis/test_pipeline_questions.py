@@ -143,9 +143,15 @@ def test_age_is_judged_by_the_stages_own_p90() -> None:
     assert limits["p90"].tolist() == [10]
 
 
+def test_a_step_that_nobody_ever_wrote_down_is_not_missed() -> None:
+    frame = risks([commit("A", close_date=AS_OF - DAY)], [("A", "Deal", None, None)])
+    assert frame["reasons"].item() == "past_close_date"
+    assert any("Next steps are not known" in note for note in frame.attrs["notes"])
+
+
 def test_reasons_stand_in_one_order_and_amounts_may_be_unknown() -> None:
     rows = [commit("A", close_date=AS_OF - DAY, amount=None)]
-    frame = risks(rows, [("A", "Deal", None, None)])
+    frame = risks(rows, [("A", "Deal", None, None), ("closed", "Deal", "Sign", None)])
     assert frame["reasons"].item() == "past_close_date, no_next_step"
     assert pd.isna(frame["amount"].item())
     assert frame["name"].item() == "Deal"

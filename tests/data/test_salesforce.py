@@ -303,3 +303,17 @@ def test_a_contact_in_a_campaign_is_a_touch_of_its_account(desk: Any) -> None:
         mapping=FISCAL,
     )
     assert made.column("account_id", "touches") == ["001A"]
+
+
+def test_users_without_their_roles_leave_the_teams_out(desk) -> None:
+    made = desk.load_files(
+        {
+            "Opportunity.csv": "Id,StageName,CloseDate,CreatedDate,IsClosed,IsWon\n"
+            "006A,Closed Won,2026-01-31,2026-01-01T00:00:00.000Z,true,true\n",
+            "User.csv": "Id,Name\n005A,Ann\n",
+            "UserRole.csv": "Id,Name,ParentRoleId\n00EA,North,\n",
+        },
+        mapping="extends: salesforce\n",
+    )
+    assert "team_memberships" not in made.snapshot.tables
+    assert "User.csv has no column UserRoleId: no team_memberships are read from it." in made.snapshot.notes

@@ -60,6 +60,10 @@ def test_the_quarter_befores_report_tells_what_the_report_itself_does_not() -> N
     assert shown(record, past).change == "up 25% from 2026-Q4"
     assert shown(record, {"2026-Q3": {"value": 80.0}}).change == "", "a quarter is missing between"
     assert shown({**record, "prior": 50.0}, past).change == "up 100% from 2026-Q4"
+    part = {**record, "prior": 50.0, "prior_label": "the same point of 2026-Q4"}
+    assert shown(part, past).change == "up 100% from the same point of 2026-Q4"
+    assert shown({**record, "prior": None}, past).change == "", "a sum of a part of the quarter, perhaps"
+    assert shown({**record, "prior": None, "kind": "other"}, past).change == "up $20 from 2026-Q4"
 
 
 def test_a_trend_needs_two_quarters_and_leaves_room_for_a_missing_one() -> None:

@@ -109,7 +109,7 @@ def imported(path: Path, out: Path, options: Options = NOTHING, ask: starting.As
 
     con = connect(out.parent)
     try:
-        found = recognise(con, path, scratch=out.parent, sheet=options.sheet)
+        found = recognise(con, path, scratch=out.parent, sheet=options.sheet, named=options.named)
         answers = decide(con, found, options, ask, name="mine")
     finally:
         con.close()
@@ -206,6 +206,55 @@ def test_wrong_answers_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=words):
         imported(path, workspace, options)
     assert not workspace.exists()
+
+
+# Systems that say apart from the stage whether a deal was won, and when it closed apart from when it should.
+WITH_STATUS = {
+    "pipedrive": (
+        "Deal - ID,Deal - Title,Deal - Value,Deal - Stage,Deal - Status,Deal - Owner,Deal - Deal created,"
+        "Deal - Expected close date,Deal - Won time,Deal - Lost time\n"
+        "1,A,100,Demo,Won,Ann,2025-01-02 09:00:00,2025-12-01,2026-03-04 10:00:00,\n"
+        "2,B,50,Demo,Lost,Ann,2025-01-02 09:00:00,2025-12-01,,2026-03-05 10:00:00\n"
+        "3,C,70,Proposal,Open,Bob,2025-01-02 09:00:00,2026-12-01,,\n"
+    ),
+    "dynamics": (
+        "(Do Not Modify) Opportunity,Topic,Est. Close Date,Est. Revenue,Actual Close Date,Actual Revenue,"
+        "Status,Sales Stage,Owner,Created On\n"
+        '1,A,12/31/2025,"$90.00",03/04/2026,"$100.00",Won,Propose,Ann,01/02/2025 9:00 AM\n'
+        '2,B,12/31/2025,"$50.00",03/05/2026,,Lost,Propose,Ann,01/02/2025 9:00 AM\n'
+        '3,C,12/31/2026,"$70.00",,,Open,Qualify,Bob,01/02/2025 9:00 AM\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("system", WITH_STATUS)
+def test_a_status_beside_the_stage_says_what_was_won_and_when(
+    system: str, workspace: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "deals.csv"
+    path.write_text(WITH_STATUS[system])
+    found, answers, rows = imported(path, workspace)
+    assert (found.crm, found.form) == ("", "report")
+    assert [(one.stage, one.is_won, one.is_lost) for one in answers.stages][-2:] == [
+        ("Won", True, False), ("Lost", False, True),
+    ]  # fmt: skip
+    assert [str(figure) for figure in closed_won(rows)] == ["Closed-won FY26 = 100 in 1 deal"]
+    deals = rows.table("opportunities").order_by("opportunity_id").to_pyarrow().to_pylist()
+    assert [(one["stage"], one["close_date"].isoformat(), float(one["amount"])) for one in deals] == [
+        ("Won", "2026-03-04", 100), ("Lost", "2026-03-05", 50),
+        ("Proposal" if system == "pipedrive" else "Qualify", deals[2]["close_date"].isoformat(), 70),
+    ]  # fmt: skip
+
+
+def test_a_person_may_name_the_columns_that_are_not_recognised(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("Key,Where,When,Amount\n1,Won,2026-01-31,5\n2,Open,2026-02-28,7\n")
+    with pytest.raises(InputError, match=r"(?s)Name it with --stage.*Name it with --close-date"):
+        imported(path, workspace)
+    *_others, rows = imported(path, workspace, Options(stage="where", close_date="When"))
+    assert [str(figure) for figure in closed_won(rows)] == ["Closed-won FY26 = 5 in 1 deal"]
+    with pytest.raises(InputError, match="the file has no column 'Wher'"):
+        imported(path, workspace, Options(stage="Wher", close_date="When"))
 
 
 def test_several_currencies_need_an_amount_in_one(workspace: Path, tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def record_start(
 
     One row per fiscal month from the first creation date, at most 12 and not beyond the first half of the
     weeks known. ``month``; ``created`` and ``closed`` deals by week; ``expected_closed``: the open deals of
-    each week times the share that deals of the same age in weeks were closed with, a week, in the second
-    half of the data; ``ratio`` = closed / expected, with exact 95 % Poisson limits ``low`` and ``high``;
-    ``p_value`` of so few or fewer; ``is_truncated``: this month, or a later one, and all months up
-    to it together, have fewer than half of the expected closings (upper limit below one half, p below
-    0.05). ``attrs["first_whole_date"]`` is then the first day of the first month that is not, and a note
-    says so. Duplicates count as closed; deleted deals are left out.
+    each week times the share that deals of the same age in weeks were closed with, a week, in the second half
+    of the data; ``ratio`` = closed / expected, with exact 95 % Poisson limits ``low`` and ``high``;
+    ``p_value`` of so few or fewer; ``is_truncated``: this month, or a later one, and all months up to it
+    together, have fewer than half of the expected closings (upper limit below one half, p below 0.05).
+    ``attrs["first_whole_date"]`` is then the day after the last such month, and a note says so. Duplicates
+    count as closed; deleted deals are left out.
 
     Without 26 weeks of data nothing can be expected: no row. Raises :class:`NotAvailableError` where the
     data has no creation dates.
@@ -146,6 +146,6 @@ def _by_month(weeks: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, dt
     short = np.flatnonzero(is_short & (closed.cumsum() < LEAST_RATIO * expected.cumsum()))
     end = int(short[-1]) + 1 if len(short) else 0
     result["is_truncated"] = np.arange(len(result)) < end
-    begin = listed[end].start if 0 < end < len(listed) else None
+    begin = listed[end - 1].end if end else None
     counts = ["created", "closed"]
     return result.reset_index().astype(dict.fromkeys(counts, "int64")), begin

@@ -122,6 +122,8 @@ def coverage(
     result = _with_requirement(frame, seen, view, group, reference, open_gap)
     result["quarter"] = view.quarter.label
     result["open_deals"] = result["open_deals"].astype("int64")
+    if by:
+        result[by] = result[by].where(result[by] != "", _("(none)"))
     notes = _notes(result, group, view) + unknown_amounts(int(result["unknown_amount"].sum()))
     names = [by] if by else []
     result = with_rep_names(sort_groups(result, names)[[*names, *_RESULT]], reps)

@@ -106,6 +106,10 @@ def deals_with_facts(
     frame = frame.assign(has_next_step=None, days_past_next_step=np.nan, days_without_activity=np.nan)
     if steps:
         frame["has_next_step"] = frame["next_step"].fillna("").astype("str").str.strip() != ""
+        if not frame["has_next_step"].any() and not _is_used(opportunities, "next_step"):
+            # A column that nobody ever filled says nothing of these deals.
+            steps, frame["has_next_step"] = [], None
+    if steps:
         overdue = _days_since(frame["next_step_date"], as_of)
         frame["days_past_next_step"] = overdue.where(frame["has_next_step"].astype(bool))
     notes = [] if steps else [_("Next steps are not known as of this day, so that none is missed.")]
@@ -136,6 +140,10 @@ def _is_last_day(states: ir.Table, as_of: dt.date, settings: Settings) -> bool:
         return as_of >= settings.observed_until
     last = collect(states.aggregate(last=states.valid_from_date.max()))["last"].iloc[0]
     return pd.isna(last) or as_of >= pd.Timestamp(last).date()
+
+
+def _is_used(table: ir.Table | None, column: str) -> bool:
+    return table is not None and not collect(table.filter(table[column].notnull()).limit(1)).empty
 
 
 def _has(table: ir.Table | None, columns: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import ibis.expr.types as ir
@@ -62,6 +63,9 @@ def headlines(
     days: dict[str, Any] = {"as_of": as_of, "period": here, "settings": settings}
     cover = coverage(*sources, **days, reference=reference, by="").iloc[0]
     figures = _figures(row, cover, pace(opportunity_states, **days).iloc[0], past)
+    if as_of < here.last_day:
+        label = _("the same day of {period}").format(period=settings.fiscal.previous(here).label)
+        figures["bookings_to_date"] = replace(figures["bookings_to_date"], prior_label=label)
     result = headline_frame(figures, _texts())
     result.attrs["notes"] = landing_notes(outlook, deals, here, as_of)
     result.attrs["prior_label"] = settings.fiscal.previous(here).label

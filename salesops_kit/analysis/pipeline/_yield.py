@@ -74,11 +74,15 @@ def seen_from(states: ir.Table, view: Vantage, by: By) -> pd.DataFrame:
     Columns: the group, ``number`` (position of the quarter), ``due_deals`` and ``due_amount`` (open, with a
     close date in the quarter), ``due_square`` (sum of squared amounts), ``converted`` (of ``due_amount``,
     what the same group won in the quarter), ``booked`` (won by then with a close date in the quarter),
-    ``unknown_amount`` (deals) and ``final`` (all that the group won in the quarter). What was won is as
-    known on the last of the days. Quarters whose day lies before the first one known are left out.
+    ``unknown_amount`` (deals) and ``final`` (all that the group won in the quarter). What was won is as known
+    on the last of the days; deals without an owner are the group of the empty text. Quarters whose day lies
+    before the first one known are left out.
     """
     quarters, as_of = list(view.quarters), view.days[-1]
     rows = states.filter(~is_true(states.is_deleted))
+    if by:
+        # A group of its own; a null would be none, and equal to no other.
+        rows = rows.mutate(**{by: rows[by].fill_null("")})
     rows = rows.mutate(number=quarter_number(rows.close_date, quarters))
     rows = rows.filter(rows.number.notnull())
     # The close date tells the quarter and with it the day, so that one scan looks at every quarter; deals

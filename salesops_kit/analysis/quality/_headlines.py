@@ -14,7 +14,7 @@ from salesops_kit.analysis.quality._fix_list import LISTED, to_fix
 from salesops_kit.analysis.quality._scores import with_problems
 from salesops_kit.analysis.quality._sources import sources
 from salesops_kit.data.engine import collect
-from salesops_kit.estimators.headlines import COLUMNS
+from salesops_kit.estimators.headlines import MISSING, Figure, headline_frame
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy
@@ -56,33 +56,34 @@ def headlines(
     n = int(collect(judged.aggregate(n=judged.count()))["n"].iloc[0])
     wrong = with_problems(found)
     wrong = wrong[wrong["is_judged"]]
-    nan = float("nan")
     # Checks of outliers compare with the deals at hand: figures of teams need not add up to the company's.
-    rows = [
-        (
-            "quality_score", _("Quality score"), 1 - len(wrong) / n if n else nan, "rate", "other",
+    texts = {
+        "quality_score": (
+            _("Quality score"), "rate", "other",
             _("Share of the deals that are open, or closed in the period, that no error or warning touches."),
         ),
-        (
-            "problems", _("Problems to mend"), float(len(to_fix(found, LISTED["warning"]))), "", "other",
+        "problems": (
+            _("Problems to mend"), "", "other",
             _("Errors and warnings of the checks, each record and field once per check."),
         ),
-        (
-            "deals_with_problem", _("Deals with a problem"), float(len(wrong)), "deals", "other",
+        "deals_with_problem": (
+            _("Deals with a problem"), "deals", "other",
             _("Deals that are open, or closed in the period, which an error or warning touches."),
         ),
-        (
-            "amount_with_problem", _("Money exposed"), float(wrong["amount"].sum()), "money", "other",
+        "amount_with_problem": (
+            _("Money exposed"), "money", "other",
             _("The amount of the deals with a problem that are open or booked in the period."),
         ),
-    ]  # fmt: skip
-    frame = pd.DataFrame(
-        [
-            (identifier, label, value, unit, kind, n, nan, nan, definition, nan, nan,
-             _("No deal to measure it by.") if pd.isna(value) else "")
-            for identifier, label, value, unit, kind, definition in rows
-        ],
-        columns=COLUMNS,
-    )  # fmt: skip
+    }  # fmt: skip
+    score = 1 - len(wrong) / n if n else MISSING
+    values = (
+        score,
+        float(len(to_fix(found, LISTED["warning"]))),
+        float(len(wrong)),
+        float(wrong["amount"].sum()),
+    )
+    reason = _("No deal to measure it by.")
+    figures = {name: Figure(value, n, reason=reason) for name, value in zip(texts, values, strict=True)}
+    frame = headline_frame(figures, texts)
     frame.attrs["prior_label"] = ""
     return frame
