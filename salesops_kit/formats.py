@@ -222,13 +222,15 @@ def date(value: Any) -> str:
 
 
 def interval(low: Any, high: Any, show: Callable[[Any], str]) -> str:
-    """A range, each end written by ``show``; "n/a" when both ends are missing.
+    """A range, each end written by ``show``, ends that read alike once; "n/a" when both are missing.
 
-    >>> interval(0.42, 0.61, percent)
-    '42% to 61%'
+    >>> interval(0.42, 0.61, percent), interval(0.421, 0.419, percent)
+    ('42% to 61%', '42%')
     """
     if is_missing(low) and is_missing(high):
         return missing()
+    if show(low) == show(high):
+        return show(low)
     return _("{low} to {high}").format(low=show(low), high=show(high))
 
 

@@ -253,7 +253,7 @@ def test_headlines_are_rounded_to_six_digits_and_equal_the_table(
     assert found["low"] == round(rate, 6) != rate
     assert [p["id"] for p in payloads] == list(frame["id"])
     for payload in payloads:
-        assert set(payload) == {*frame.columns, "as_of", "scope"}
+        assert set(payload) == {*frame.columns, "prior_label", "as_of", "scope"}
         assert payload["as_of"] == "2026-03-31"
         for value in payload.values():
             if isinstance(value, float):

@@ -107,10 +107,9 @@ def _card(row: Mapping[Any, Any], currency: str, periods: Mapping[str, str]) -> 
         return formats.value(value, unit)
 
     lines = []
-    if not formats.is_missing(row.get("low")):
-        likely = formats.interval(row["low"], row["high"], show)
-        if likely != show(row["value"]):
-            lines.append(_("likely {interval}").format(interval=likely))
+    # A range of one figure tells nothing.
+    if not formats.is_missing(row.get("low")) and show(row["low"]) != show(row["high"]):
+        lines.append(_("likely {interval}").format(interval=formats.interval(row["low"], row["high"], show)))
     if is_counted:
         lines.append(of_plan(row["value"], row.get("target"), show))
     elif not formats.is_missing(row.get("target")):

@@ -78,6 +78,29 @@ def no_evidence(what: str, *, p_value: Any = None, deals_needed: Any = None) -> 
     return sentence
 
 
+def ranged(low: Any, high: Any, show: Callable[[Any], str]) -> str:
+    """A range for a column or a bracket: empty where an end is missing or both ends read alike.
+
+    >>> ranged(0.42, 0.61, formats.percent), ranged(0, 0, formats.percent), ranged(None, 1, formats.count)
+    ('42% to 61%', '', '')
+    """
+    if formats.is_missing(low) or formats.is_missing(high) or show(low) == show(high):
+        return ""
+    return formats.interval(low, high, show)
+
+
+def with_range(value: Any, low: Any, high: Any, show: Callable[[Any], str]) -> str:
+    """A figure with its range in brackets, without one that tells nothing.
+
+    >>> with_range(0.5, 0.42, 0.61, formats.percent), with_range(0, 0, 0, formats.percent)
+    ('50% (42% to 61%)', '0%')
+    """
+    between = ranged(low, high, show)
+    if not between:
+        return show(value)
+    return _("{value} ({interval})").format(value=show(value), interval=between)
+
+
 def compared(value: Any, other: Any, *, name: str, show: Callable[[Any], str]) -> str:
     """What was counted beside the same of another period: a fact, so the change is said as it is.
 

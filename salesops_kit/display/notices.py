@@ -89,10 +89,7 @@ def _tie_text(ties: pd.DataFrame, currency: str) -> str:
 def _flag_text(flags: pd.DataFrame, currency: str) -> str:
     if flags.empty:
         return _("No record is set aside or flagged.")
-    aside = int(flags.attrs.get("set_aside", 0))
-    said = [
-        ngettext("{n} record is set aside", "{n} records are set aside", aside).format(n=formats.count(aside))
-    ]
+    said = [set_aside(int(flags.attrs.get("set_aside", 0)))]
     touched = flags.attrs.get("touched_amount", 0.0)
     if touched:
         said.append(
@@ -103,6 +100,19 @@ def _flag_text(flags: pd.DataFrame, currency: str) -> str:
     else:
         said.append(_("nothing that was booked or is open is under a flag"))
     return _("{aside}; {flagged}.").format(aside=said[0], flagged=said[1])
+
+
+def set_aside(records: int) -> str:
+    """How many records are left out, as the begin of a sentence.
+
+    >>> set_aside(0), set_aside(1)
+    ('No record is set aside', '1 record is set aside')
+    """
+    if not records:
+        return _("No record is set aside")
+    return ngettext("{n} record is set aside", "{n} records are set aside", records).format(
+        n=formats.count(records)
+    )
 
 
 def kinds(flags: pd.DataFrame) -> list[str]:

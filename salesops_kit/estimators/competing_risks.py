@@ -24,6 +24,9 @@ import pandas as pd
 
 from salesops_kit.estimators.intervals import CONFIDENCE, Array, Numbers, ratio, wilson, z_value
 
+LEAST_RECORDS = 5
+_ROUNDING = 1e-12
+
 
 def count_table(records: pd.DataFrame, causes: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
     """The count table of single records: columns ``entry``, ``exit``, ``cause`` (null = censored).
@@ -56,7 +59,11 @@ def aalen_johansen(counts: pd.DataFrame, causes: Sequence[str], by: Sequence[str
     One row per group and age of the count table, sorted, ages below 0 left out: the ``by`` columns,
     ``age`` (days), ``at_risk`` (records under observation at that age), ``events``, ``survival``
     (share with no event yet), ``survival_variance`` (Greenwood) and for each cause ``<cause>``
-    (cumulative incidence, 0-1) and ``<cause>_variance`` (delta method).
+    (cumulative incidence, 0-1) and ``<cause>_variance`` (delta method). ``effective_n`` is the number of
+    records that the curve rests on so far: at risk / share with no event yet, the least over the ages with
+    an event (the effective sample size of Dorey and Korn, Statistics in Medicine 6, 1987). It is the
+    number of records where all are seen from the first day to their end, smaller where few were under
+    observation when the curve fell, and infinite before the first event.
 
     The incidences of disjoint causes and the survival sum to 1 at every age. After an age at which
     everyone at risk had an event the survival stays 0, also when others enter later.
@@ -88,6 +95,9 @@ def aalen_johansen(counts: pd.DataFrame, causes: Sequence[str], by: Sequence[str
     result["events"] = table["events"].astype("int64")
     result["survival"] = survival
     result["survival_variance"] = survival**2 * greenwood_sum
+    falls = (events > 0) & (survival_before > 0)
+    rests_on = np.where(falls, ratio(at_risk, survival_before), np.inf)
+    result["effective_n"] = _running(np.minimum, rests_on, group)
     for cause in causes:
         died = table[cause].to_numpy(float)
         incidence = _running_sum(survival_before * np.nan_to_num(ratio(died, at_risk)), group)
@@ -107,9 +117,11 @@ def aalen_johansen(counts: pd.DataFrame, causes: Sequence[str], by: Sequence[str
 
 def kaplan_meier(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Share still under way by age, per group: columns ``age``, ``at_risk``, ``events``, ``survival``,
-    ``survival_variance``, and the limits ``low`` and ``high`` on the log(-log) scale."""
+    ``survival_variance``, ``effective_n``, and the limits ``low`` and ``high`` on the log(-log) scale.
+    Where nobody is left the upper limit is Wilson's for ``effective_n`` records."""
     curve = aalen_johansen(counts, (), by)
-    curve["low"], curve["high"] = log_log_interval(curve["survival"], curve["survival_variance"])
+    size = curve["effective_n"].where(curve["survival"] <= 0)
+    curve["low"], curve["high"] = log_log_interval(curve["survival"], curve["survival_variance"], n=size)
     return curve
 
 
@@ -124,7 +136,7 @@ def log_log_interval(
     share, spread, size = np.broadcast_arrays(
         np.asarray(probability, float), np.asarray(variance, float), np.asarray(n, float)
     )
-    inner = (share > 0) & (share < 1) & (spread > 0)
+    inner = (share > _ROUNDING) & (share < 1 - _ROUNDING) & (spread > 0)
     safe = np.where(inner, share, 0.5)
     width = z_value(confidence) * np.sqrt(np.where(inner, spread, 0)) / np.abs(safe * np.log(safe))
     # Beyond e^30 the limits are 0 and 1 to the last bit, and the exponential would overflow.
@@ -154,11 +166,28 @@ def quantile(
     return ages.set_index(list(by))["age"] if by else ages["age"]
 
 
+def records_needed(share: float) -> float:
+    """How many records a quantile must rest on to be told: 5, and so many that one is expected beyond it.
+
+    >>> [round(records_needed(share), 6) for share in (0.5, 0.75, 0.9)]
+    [5, 5, 10.0]
+    """
+    return max(LEAST_RECORDS, 1 / (1 - share))
+
+
 def quantiles(
-    curve: pd.DataFrame, wanted: Mapping[str, tuple[float, str]], by: Sequence[str] = ()
+    curve: pd.DataFrame,
+    wanted: Mapping[str, tuple[float, str]],
+    by: Sequence[str] = (),
+    *,
+    only_if_known: bool = False,
 ) -> pd.DataFrame:
     """Several of :func:`quantile` side by side: the ``by`` columns, one row per group in the order of the
-    curve (one row without groups), and a column per name with its share and column of the curve."""
+    curve (one row without groups), and a column per name with its share and column of the curve.
+
+    With ``only_if_known`` an age is missing where ``effective_n`` of the curve at that age is below
+    :func:`records_needed`: a quantile of two records is an anecdote.
+    """
     keys = list(by)
     if keys:
         group = curve.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
@@ -169,8 +198,11 @@ def quantiles(
     for name, (share, column) in wanted.items():
         found = np.full(len(result), np.inf)
         # A tolerance, because .2 = 1 - .8 and a product of shares rarely agree in the last bit.
-        there = curve[column].to_numpy(float) <= 1 - share + 1e-12
+        there = curve[column].to_numpy(float) <= 1 - share + _ROUNDING
         np.minimum.at(found, group[there], ages[there])
+        if only_if_known:
+            too_few = curve["effective_n"].to_numpy(float) < records_needed(share) - 1e-6
+            found[group[too_few & (ages == found[group])]] = np.inf
         result[name] = np.where(np.isinf(found), np.nan, found)
     return result
 

@@ -23,7 +23,8 @@ def stage_times(states: ir.Table, start: dt.date | None, last: dt.date) -> pd.Da
     One row per pipeline and open stage that a deal was in from ``start`` (None = ever) to ``last``, with
     ``stage_position``, ``left`` (visits that ended) and ``p50``, ``p75`` and ``p90`` by Kaplan-Meier over
     counting-process records (:func:`observation`): visits still under way, handed to another team or
-    deleted are censored. Missing where the curve does not come down that far.
+    deleted are censored. Missing where the curve does not come down that far, and where it rests on fewer
+    than 5 visits, or 10 for ``p90`` (:func:`records_needed`).
 
     Several tables of a report ask for the same times, so that they are kept: nobody may change the frame.
     """
@@ -39,6 +40,6 @@ def stage_times(states: ir.Table, start: dt.date | None, last: dt.date) -> pd.Da
     result = counts.groupby(list(STAGE_KEYS), as_index=False)["events"].sum()
     result = result.rename(columns={"events": "left"})
     wanted = {name: (share, "survival") for name, share in SHARES.items()}
-    ages = quantiles(kaplan_meier(counts, STAGE_KEYS), wanted, STAGE_KEYS)
+    ages = quantiles(kaplan_meier(counts, STAGE_KEYS), wanted, STAGE_KEYS, only_if_known=True)
     result = result.merge(ages, on=list(STAGE_KEYS), how="left", validate="one_to_one")
     return result.sort_values(["pipeline", "stage_position"], ignore_index=True)

@@ -193,9 +193,7 @@ def decide(
     )  # fmt: skip
 
 
-def _dates(
-    con: duckdb.DuckDBPyConnection, found: Recognised, options: Options, ask: Ask
-) -> dict[str, str]:
+def _dates(con: duckdb.DuckDBPyConnection, found: Recognised, options: Options, ask: Ask) -> dict[str, str]:
     """How each role's column writes its dates: all with the day, or all with the month first."""
     columns = {role: proposals.dates_of(con, found, role) for role in (*CLOSINGS, "created_at")}
     seen = {role: one for role, one in columns.items() if one is not None}

@@ -101,6 +101,19 @@ def test_what_comes_later_changes_nothing() -> None:
     pd.testing.assert_frame_equal(later, run(cut, as_of=as_of, how_many=1))
 
 
+def test_the_shares_rest_on_the_deals_kept_and_the_deals_handed_over() -> None:
+    first = Change(JAN)
+    away = [deal(f"G{n}", [first, first.then(JAN + 5 * DAY, team="South")]) for n in range(6)]
+    own = [ends("A", JAN, WON, 3), ends("B", JAN, LOST, 50), ends("D", JAN, None)]
+    north = [[row for row in states if row["team"] == "North"] for states in [*own, *away]]
+    row = run(north, {"B": "Duplicate"}).iloc[0]
+    assert row[["deals", "deals_seen", "excluded"]].tolist() == [2, 8, 1]
+    assert row["won_share"] == pytest.approx(1 / 8)
+    # In the company nothing was handed over.
+    frame = run([*own, *away])
+    assert (frame["deals_seen"] == frame["deals"]).all()
+
+
 def test_a_reopened_deal_is_open_and_a_deleted_one_is_none() -> None:
     first = Change(JAN)
     closed = first.then(JAN + 10 * DAY, stage=LOST)

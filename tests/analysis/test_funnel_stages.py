@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_kit.analysis.funnel import bottlenecks, company_reference, conversion, cycle, time_in_stage
+from salesops_kit.analysis.funnel._stages import with_reference
 from salesops_kit.analysis.funnel._transitions import CAUSES, Window, count_transitions, window
 from salesops_kit.errors import NotAvailableError
-from salesops_kit.estimators.competing_risks import aalen_johansen, count_table
+from salesops_kit.estimators.competing_risks import aalen_johansen, count_table, log_log_interval
+from salesops_kit.estimators.intervals import wilson
 from salesops_kit.periods import Period
 from salesops_kit.settings import Settings
 from tests.states import Change, deal, stages_table, states_table, table_of
@@ -291,7 +293,8 @@ def test_bottleneck_is_ranked_by_revenue_and_tested_against_the_company() -> Non
     # It is never narrower than the difference of two independent samples implies.
     assert spread > (2 / 3) ** 2 * (1 / 8 * 7 / 8 / 40 + 52 / 80 * 28 / 80 / 80)
     half = (top["difference_high"] - top["difference_low"]) / 2 / 1.959964
-    assert half**2 == pytest.approx(spread, rel=1e-4)
+    # The limits of the rates lie at unequal distances, which changes little.
+    assert half**2 == pytest.approx(spread, rel=0.02)
     # Beside it stands Negotiation, with nothing lost and nothing to test.
     assert frame["stage"].tolist() == ["Discovery", "Negotiation"]
     assert frame["revenue_lost"].iloc[1] == 0
@@ -309,6 +312,85 @@ def test_the_company_does_not_differ_from_itself() -> None:
     rates = run(walks, period=Q1, reference=reference)
     assert not rates["evidence"].any()
     assert rates["shrunk_rate"].isna().all()
+
+
+def test_a_company_whose_teams_hand_deals_over_does_not_differ_from_itself() -> None:
+    walks = [*teams_of(*SHARES), *handed_on()]
+    reference = reference_of(walks)
+    frame = run(walks, period=Q1, reference=reference).set_index("stage")
+    figures = reference["stages"]["0"]["figures"][""]["Discovery"]
+    assert figures["at_risk"] == frame.loc["Discovery", "at_risk"] == 123
+    zero = frame.loc[["Discovery", "Negotiation"], ["difference", "difference_low", "difference_high"]]
+    assert (zero == 0).all(axis=None)
+    assert frame[["shrunk_rate", "shrunk_low", "p_value"]].isna().all(axis=None)
+
+
+def small_team(moved: int, n: int) -> pd.Series:
+    """Discovery in ``funnel.bottlenecks`` of a small team beside the others."""
+    walks = teams_of(("Small", moved, n), *SHARES)
+    small = [states for states in walks if states[0]["team"] == "Small"]
+    options: dict[str, Any] = {"as_of": on(60), "period": Q1, "settings": Settings()}
+    frame = bottlenecks(states_table(small), stages_table(), reference=reference_of(walks), **options)
+    return frame.set_index("stage").loc["Discovery"]
+
+
+@pytest.mark.parametrize(("moved", "n"), [(0, 1), (1, 1), (0, 2), (2, 2), (3, 3)])
+def test_none_or_all_of_a_few_deals_are_no_evidence(moved: int, n: int) -> None:
+    row = small_team(moved, n)
+    assert row["moved_on_rate"] == moved / n
+    assert not row["evidence"]
+    assert row["difference_low"] < 0 < row["difference_high"]
+    assert row["p_value"] > 0.05
+    assert row["revenue_lost_low"] == 0
+    # The distance on zero's side is that of the exact limits of none or all of n.
+    exact = 1 - 0.025 ** (1 / n)
+    distance = row["difference_high" if moved == 0 else "difference_low"] - row["difference"]
+    assert abs(distance) == pytest.approx(exact, abs=0.06)
+
+
+def test_none_of_many_deals_are_evidence() -> None:
+    row = small_team(0, 20)
+    assert row["evidence"]
+    assert row["difference_high"] < 0 < row["revenue_lost_low"]
+
+
+def test_a_claim_is_made_exactly_where_the_limits_leave_zero_out() -> None:
+    for n in (5, 8, 12):
+        for moved in range(n + 1):
+            row = small_team(moved, n)
+            leaves_out = row["difference_low"] > 0 or row["difference_high"] < 0
+            assert leaves_out == (row["p_value"] < 0.05)
+
+
+def test_small_teams_like_the_company_are_hardly_ever_claimed() -> None:
+    rng = np.random.default_rng(8)
+    company = {"": {"Discovery": {"at_risk": 400, "next": 0.8, "next_strength": 50.0}}}
+    figure = company[""]["Discovery"]
+    figure["next_variance"] = 0.8 * 0.2 / 400
+    figure["next_low"], figure["next_high"] = (float(end) for end in wilson(320, 400))
+    for n in (1, 2, 4, 9, 25):
+        moved = rng.binomial(n, 0.8, 2000)
+        rates = pd.DataFrame({"pipeline": "", "stage": "Discovery", "at_risk": n, "next_rate": moved / n})
+        rates["next_variance"] = rates["next_rate"] * (1 - rates["next_rate"]) / n
+        rates["effective_n"], rates["unseen_rate"] = float(n), 0.0
+        rates["next_low"], rates["next_high"] = log_log_interval(
+            rates["next_rate"], rates["next_variance"], n=n
+        )
+        compared = with_reference(rates, "next", company)
+        claimed = (compared["difference_low"] > 0) | (compared["difference_high"] < 0)
+        assert claimed.mean() < 0.06, n
+
+
+def test_deals_that_could_not_have_left_yet_do_not_hold_a_team_back() -> None:
+    """A team whose deals were all created three days ago has moved none of them on, and that is no sign."""
+    new = [walk(f"N{i}", (57, "Discovery"), team="New") for i in range(30)]
+    reference = reference_of([*teams_of(*SHARES), *new])
+    options: dict[str, Any] = {"as_of": on(60), "period": Q1, "settings": Settings()}
+    row = bottlenecks(states_table(new), stages_table(), reference=reference, **options).iloc[0]
+    assert (row["moved_on_rate"], row["at_risk"]) == (0, 30)
+    assert row["p_value"] > 0.05
+    assert not row["evidence"]
+    assert row["revenue_lost_low"] == 0
 
 
 def test_conversion_by_team_is_compared_and_shrunk() -> None:
@@ -360,6 +442,72 @@ def test_time_in_stage_by_hand() -> None:
     assert row["p50_low"] <= 5
     assert (frame.loc[1, "at_risk"], frame.loc[1, "left"], frame.loc[1, "still_open"]) == (5, 0, 5)
     assert np.isnan(frame.loc[2, "closed_only_mean"])
+
+
+def test_a_quantile_of_few_visits_is_not_told() -> None:
+    def times(stays: int) -> pd.Series:
+        walks = [walk(f"D{i}", (0, "Discovery"), (i + 1, "Proposal")) for i in range(stays)]
+        options: dict[str, Any] = {"as_of": on(60), "period": None, "settings": Settings()}
+        return time_in_stage(states_table(walks), stages_table(), **options).iloc[0]
+
+    assert times(10)[["p50", "p75", "p90"]].tolist() == [5, 8, 9]
+    for stays, known in ((9, ["p50", "p75"]), (5, ["p50", "p75"]), (4, []), (1, [])):
+        row = times(stays)[["p50", "p75", "p90"]]
+        assert row.index[row.notna()].tolist() == known
+    few = times(4)
+    assert few[["p50_low", "p50_high"]].isna().all()
+    assert (few["at_risk"], few["left"], few["closed_only_mean"]) == (4, 4, 2.5)
+
+
+def test_deals_seen_late_do_not_carry_a_quantile() -> None:
+    # One deal is seen from its first day and leaves on day 11; nine are taken over at an age of 43 days.
+    late = [
+        deal(
+            f"L{i}",
+            [
+                Change(on(0), team="South"),
+                Change(on(43), team="North"),
+                Change(on(150 + i), team="North", stage="Proposal"),
+            ],
+        )
+        for i in range(9)
+    ]
+    states = states_table([walk("A", (0, "Discovery"), (11, "Proposal")), *late])
+    frame = time_in_stage(
+        states, stages_table(), as_of=on(200), period=None, settings=Settings(), by="team"
+    ).set_index(["team", "stage"])
+    row = frame.loc[("North", "Discovery")]
+    assert (row["at_risk"], row["left"]) == (10, 10)
+    assert row[["p50", "p75", "p90"]].isna().all()
+
+
+def handed_on() -> list[list[dict[str, Any]]]:
+    """Deals that North takes over on day 10 and hands on, or keeps, or gets back."""
+    came = [Change(on(0), team="South"), Change(on(10), team="North")]
+    away, back = Change(on(20), team="West"), Change(on(30), team="North")
+    return [deal("A", came), deal("B", [*came, away]), deal("C", [*came, away, back])]
+
+
+@pytest.mark.parametrize("last", [15, 25, 40])
+def test_a_deal_taken_over_counts_in_a_team_also_when_it_is_handed_on_later(last: int) -> None:
+    rows = [[row for row in states if row["team"] == "North"] for states in handed_on()]
+    assert run(rows, as_of=on(last)).iloc[0]["at_risk"] == 3
+    by_team = run(handed_on(), as_of=on(last), by="team").set_index(["team", "stage"])["at_risk"]
+    assert by_team[("North", "Discovery")] == 3
+    # To the company each is one stay, wherever it goes.
+    assert run(handed_on(), as_of=on(last)).iloc[0]["at_risk"] == 3
+
+
+@given(st.lists(histories(), min_size=1, max_size=8), st.integers(0, 14))
+@settings(max_examples=30)
+def test_what_comes_later_changes_no_count(walks: list[list[Change]], last: int) -> None:
+    def counted(cut: bool) -> pd.DataFrame:
+        kept = [[c for c in changes if not cut or c.day <= on(last)] for changes in walks]
+        rows = [row for number, changes in enumerate(kept) if changes for row in deal(f"D{number}", changes)]
+        north = [row for row in rows if row["team"] == "North"]
+        return run([north], as_of=on(last))
+
+    pd.testing.assert_frame_equal(counted(cut=True), counted(cut=False))
 
 
 def deals_created(walks: list[list[dict[str, Any]]], reasons: dict[str, str] | None = None) -> ibis.Table:

@@ -10,10 +10,11 @@ import pytest
 from salesops_kit.display.stories import cohorts as story
 
 
-def cohort_rows(name: str, deals: int, *shares: float, mature: int) -> list[dict[str, Any]]:
+def cohort_rows(name: str, deals: int, *shares: float, mature: int, away: int = 0) -> list[dict[str, Any]]:
     return [
         {
-            "cohort": name, "deals": deals, "age_months": month, "won_share": share,
+            "cohort": name, "deals": deals, "deals_seen": deals + away, "age_months": month,
+            "won_share": share,
             "won_low": share - 0.05, "won_high": share + 0.05, "is_mature": month <= mature,
         }
         for month, share in enumerate(shares, start=1)
@@ -47,6 +48,16 @@ def test_the_newest_mature_cohort_is_told_beside_the_one_before() -> None:
         "old enough yet"
         in story.deal_cohorts(cohort_frame(cohort_rows("x", 9, 0.1, 0.2, 0.3, mature=2))).message
     )
+
+
+def test_the_number_told_is_the_one_that_the_share_rests_on() -> None:
+    exhibit = story.deal_cohorts(cohort_frame(cohort_rows("2026-Q3", 3, 0.04, 0.07, 0.09, mature=3, away=22)))
+    assert exhibit.message == (
+        "Of the 25 deals created in 2026-Q3, 9% (4% to 14%) were won within 3 months (22 of them count until"
+        " another team took them over)."
+    )
+    assert exhibit.table is not None
+    assert exhibit.table["cohort"].tolist() == ["2026-Q3, 25 deals"]
 
 
 def test_the_heat_shows_each_age_and_how_far_it_is_mature() -> None:

@@ -49,6 +49,23 @@ def test_weeks_say_what_is_booked_and_what_is_to_come() -> None:
         "€30 is booked by week 2; €70 more is likely by the end of week 3."
     )
     assert forecast.weeks(frame.head(2)).message == "€30 is booked by week 2."
+    done = framed([moment("1", 30), moment("2", likely=30)])
+    assert forecast.weeks(done).message == (
+        "€30 is booked by week 1; nothing more is likely by the end of week 2."
+    )
+    nothing = framed([moment("1", 0), moment("2", likely=0)])
+    assert forecast.weeks(nothing).message == (
+        "Nothing is booked by week 1; nothing more is likely by the end of week 2."
+    )
+
+
+def test_a_range_without_width_is_not_told() -> None:
+    sure = {**moment("2026-Q3", likely=100, target=125), "low": 100.0, "high": 100.0}
+    assert forecast.quarters(framed([sure])).message == (
+        "2026-Q3 is likely to land at €100: 80% of plan (€125)."
+    )
+    none = moment("2026-Q3", likely=0)
+    assert forecast.quarters(framed([none])).message == "Nothing is likely to be booked in 2026-Q3."
 
 
 def part(team: str, mean: float, chance: float, period: str = "2026-Q3") -> dict[str, Any]:
@@ -68,11 +85,25 @@ def test_parts_leave_out_the_whole_and_the_next_quarter() -> None:
     ]
     exhibit = forecast.parts(framed(rows))
     assert exhibit.message == (
-        "The parts add up to €99. For 1 of 2 the plan is out of reach in four outcomes of five."
+        "The parts add up to €99. For 1 of 2 teams the plan is out of reach in four outcomes of five."
     )
     assert exhibit.table is not None
     assert exhibit.table["team"].tolist() == ["North", "South"]
     assert exhibit.table["between"].tolist() == ["€30 to €120", "€20 to €78"]
+
+
+def test_one_part_and_parts_of_nothing_are_no_sum() -> None:
+    sure = {**part("North", 60, 0.1), "p10": 60.0, "p90": 60.0}
+    exhibit = forecast.parts(framed([sure]))
+    assert exhibit.message == (
+        "North is likely to land at €60. For 1 team the plan is out of reach in four outcomes of five."
+    )
+    assert exhibit.table is not None
+    assert exhibit.table["between"].tolist() == [""]
+    rep = {**part("x", 0, 0.0), "rep_name": "Ann"}
+    assert forecast.parts(framed([rep, {**rep, "rep_name": "Bo"}])).message == (
+        "Nothing is likely to be booked. For all 2 reps the quota is out of reach in four outcomes of five."
+    )
 
 
 def test_the_bridge_reconciles_in_words_and_picture() -> None:
@@ -88,6 +119,8 @@ def test_the_bridge_reconciles_in_words_and_picture() -> None:
     assert exhibit.figure is not None
     assert row_labels(exhibit.figure)[0] == "Aug 7, 2026"
     assert row_labels(exhibit.figure)[-1] == "Now"
+    assert exhibit.table is not None
+    assert exhibit.table["kind"].tolist()[-3:] == ["Create-and-close", "Unchanged", "All together"]
     still = [{**row, "before": 0.0, "after": 0.0, "change": 0.0} for row in rows]
     assert (
         forecast.changes(framed(still, since="2026-08-07")).message
@@ -123,6 +156,9 @@ def test_deals_that_it_hangs_on() -> None:
     )
     assert exhibit.table is not None
     assert exhibit.table["next_step"].tolist() == ["2 days late"] * 2
+    assert forecast.deals(framed([deal(0.3)])).message == (
+        "Whether Alpha (€100) is won is 40% of what is uncertain about open deals."
+    )
     assert "quarter is over" in forecast.deals(framed([deal(0.0)])).message
 
 
@@ -136,9 +172,15 @@ def test_a_scenario_says_what_is_assumed() -> None:
     options = {"win_rate_factor": 1.1, "hires": 2, "delay_days": 7}
     assert forecast.scenario(framed(rows, options=options)).message == (
         "With every chance times 1.10, deals closing 7 days later, and 2 new reps, 2026-Q3 would "
-        "land +€10 from where it is likely to land as it is."
+        "land €10 above where it is likely to land as it is."
     )
     assert forecast.scenario(framed(rows)).message.startswith("Without a change")
+    worse = [*rows[:2], {**rows[2], "mean": -10.0}]
+    assert "would land €10 below where" in forecast.scenario(framed(worse, options=options)).message
+    same = [*rows[:2], {**rows[2], "mean": 0.0}]
+    assert forecast.scenario(framed(same, options={"win_rate_factor": 1.1})).message == (
+        "With every chance times 1.10, 2026-Q3 would land where it is likely to land as it is."
+    )
 
 
 def scored(method: str, week: int, wape: float) -> dict[str, Any]:
@@ -172,11 +214,20 @@ def test_misses_of_the_last_quarters() -> None:
     ]
     exhibit = forecast.misses(framed(rows))
     assert exhibit.message == (
-        "In week 5 the last 2 quarters were forecast with ranges that held 1 times of 2. The "
+        "In week 5 the last 2 quarters were forecast with ranges that held 1 time of 2. The "
         "largest miss was 23% too low, in 2026-Q2."
     )
     assert exhibit.table is not None
     assert exhibit.table["off"].tolist() == pytest.approx([100 / 130 - 1, -0.1])
+    held = "In week 5 the last quarter was forecast with a range that"
+    assert forecast.misses(framed(rows[:1])).message.startswith(f"{held} held. ")
+    assert forecast.misses(framed(rows[1:])).message.startswith(f"{held} did not hold. ")
+    always = forecast.misses(framed([rows[0], {**rows[0], "quarter": "2025-Q4"}])).message
+    assert "the last 2 quarters were forecast with ranges that always held. " in always
+    never = forecast.misses(framed([rows[1], {**rows[1], "quarter": "2026-Q3"}])).message
+    assert never.startswith("In week 5 the last 2 quarters were forecast with ranges that never held. ")
+    exact = forecast.misses(framed([{**rows[0], "mean": 100.0}])).message
+    assert exact == f"{held} held. No forecast missed."
 
 
 def test_calls_and_commitments() -> None:
@@ -194,6 +245,10 @@ def test_calls_and_commitments() -> None:
     )
     assert exhibit.table is not None
     assert exhibit.table.attrs["notes"] == ["1 more rep is in the file beside this page."]
+    worthless = [{**row, "factor": 0.0, "corrected": 0.0} for row in bias]
+    assert forecast.commit_bias(framed(worthless)).message.endswith("brought it comes to nothing.")
+    free = [{**row, "committed": 0.0, "corrected": 0.0} for row in bias]
+    assert forecast.commit_bias(framed(free)).message == "Nothing is committed beyond what is booked."
 
 
 def test_calibration_names_the_group_that_is_furthest_off() -> None:
@@ -208,6 +263,14 @@ def test_calibration_names_the_group_that_is_furthest_off() -> None:
         " given 90% were won 70% of the time."
     )
     assert exhibit.figure is not None
+    held, off = rows
+    for shown, begin in (
+        ([held, held], "In all 2 groups of deals the chance given lies within what 60 past forecasts allow."),
+        ([off, off], "In none of 2 groups of deals does the chance given lie within what 60 past forecasts"),
+        ([{**held, "forecasts": 1}], "The chance given lies within what 1 past forecast allows."),
+        ([off], "The chance given does not lie within what 30 past forecasts allow."),
+    ):
+        assert forecast.calibration(framed(shown)).message.startswith(begin)
 
 
 def test_basis_and_scoreboard() -> None:

@@ -149,7 +149,7 @@ def test_bottlenecks_name_the_dearest_stage() -> None:
     first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0)
     exhibit = funnel.bottlenecks(stages(first, stage("Qualify", 1)))
     assert exhibit.message == (
-        "Close costs most: about €1.25M of revenue in four quarters (€0 to €2M), if its deals moved on at "
+        "Close costs most: in four quarters about €1.25M (€0 to €2M) of revenue, if its deals moved on at "
         "the best rate that a team of the company shows (75%)."
     )
     assert exhibit.figure is None
@@ -182,7 +182,7 @@ def test_times_that_were_not_reached_are_not_claimed() -> None:
     assert one.message == "Deals stay longest in Close: half leave within 30 days."
     assert one.alternative.endswith("half is 30 days for every one that is known.")
     none = funnel.time_in_stage(times(("Close", 40, NAN, NAN, NAN)))
-    assert none.message == "No stage has been left by half of its deals yet."
+    assert none.message == "Too few deals have left a stage to say how long they stay."
     assert none.alternative.endswith("half is not known for any.")
     assert funnel.time_in_stage(times()).message == none.message
 
@@ -233,8 +233,96 @@ def test_exclusions_count_records_and_flags() -> None:
         funnel.exclusions(frame).message == "1 record is set aside; 1,002 flags are raised on what is kept."
     )
     assert funnel.exclusions(frame.head(0)).message == (
-        "0 records are set aside; 0 flags are raised on what is kept."
+        "No record is set aside; no flag is raised on what is kept."
     )
+    named = funnel.exclusions(frame.assign(column_name=["close_date", "amount", None]))
+    assert named.table is not None
+    assert named.table["column_name"].tolist()[:2] == ["Close date", "Amount"]
+
+
+def test_stages_of_one_name_are_told_apart_in_words_and_tables() -> None:
+    frame = stages(
+        stage("Offer", 2, pipeline="Direct", **SLOW),
+        stage("Offer", 2, pipeline="Renewal"),
+        stage("Demand", 1, pipeline="Direct", moved_on_rate=0.4),
+    )
+    names = ["Offer (Direct)", "Offer (Renewal)", "Demand"]
+    moving = funnel.stage_conversion(frame)
+    assert moving.message.startswith("Offer (Direct) holds deals back: ")
+    assert "(Offer (Direct)) to 50% (Offer (Renewal))" in moving.alternative
+    lost = funnel.bottlenecks(frame.assign(revenue_lost=[9.0, 0.0, 0.0]))
+    assert lost.message.startswith("Offer (Direct) costs most: ")
+    for exhibit in (moving, lost):
+        assert exhibit.table is not None
+        assert exhibit.table["stage"].tolist() == names
+    assert moving.figure is not None
+    assert row_labels(moving.figure) == ["Direct", "Demand", "Offer", "Renewal", "Offer"]
+    both = [times(("Offer", 40, 30, 60, 95), pipeline="new"), times(("Offer", 9, 3, 6, 9), pipeline="old")]
+    slow = funnel.time_in_stage(pd.concat(both, ignore_index=True))
+    assert slow.message.startswith("Deals stay longest in Offer (new): ")
+    assert slow.table is not None
+    assert slow.table["stage"].tolist() == ["Offer (new)", "Offer (old)"]
+
+
+def test_a_gap_of_one_width_is_said_once() -> None:
+    row = {**SLOW, "difference_low": -0.2, "difference_high": -0.2}
+    assert funnel.stage_conversion(stages(stage("Close", 2, **row))).message.endswith(
+        " in the company, a gap of 20 points."
+    )
+
+
+def test_steps_of_the_waterfall_have_labels_and_its_sentence_sums() -> None:
+    exhibit = funnel.waterfall(bridge(opening=100, transferred_in=50, transferred_out=-50, closing=100))
+    assert exhibit.message == "€100 was open at the start and nothing came in; €100 is left."
+    assert exhibit.table is not None
+    assert exhibit.table["step"].tolist()[:4] == ["Open at the start", "Created", "Pulled in", "Taken over"]
+    team = funnel.waterfall(
+        bridge(opening=100, transferred_in=50, transferred_out=-20, down=-10, removed=-30, closing=90)
+    )
+    assert team.message == (
+        "€100 was open at the start and €50 came in; €20 was handed over, €10 was cut from amounts, €30 was "
+        "removed, and €90 is left."
+    )
+
+
+def test_the_plain_mean_is_excused_only_where_deals_are_still_there() -> None:
+    frame = times(("Close", 40, 30, 60, 95)).assign(left=39, closed_only_mean=20.0)
+    there = funnel.time_in_stage(frame.assign(still_open=1)).table
+    gone = funnel.time_in_stage(frame.assign(still_open=0)).table
+    assert there is not None
+    assert gone is not None
+    assert there.attrs["notes"] == [
+        "The mean over deals that left is shorter than the truth where others are still in the stage."
+    ]
+    assert gone.attrs["notes"] == []
+
+
+def test_a_late_end_that_is_the_middle_is_not_told() -> None:
+    frame = times(("Close", 2, 35, 35, 35), ("Offer", 1, NAN, NAN, NAN))
+    assert funnel.time_in_stage(frame).message == "Deals stay longest in Close: half leave within 35 days."
+
+
+def test_earlier_quarters_are_said_to_be_as_known_today() -> None:
+    rows = [
+        {"team": team, "quarter": quarter, "bookings": amount, "bookings_to_day": amount, "target": NAN,
+         "is_over": True}
+        for team in ("North", "South")
+        for quarter, amount in (("2026-Q1", 80.0), ("2026-Q2", 100.0))
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame.attrs |= {"currency": "EUR", "options": {"by": "team"}}
+    exhibit = funnel.bookings(frame)
+    assert exhibit.message.endswith("All together: up 25% from 2026-Q1 (€160).")
+    assert exhibit.table is not None
+    assert exhibit.table.attrs["notes"] == [
+        "Earlier quarters are as known today; the headlines compare with what was known at the time."
+    ]
+    empty = frame.assign(bookings=0.0, bookings_to_day=0.0)
+    empty.attrs = dict(frame.attrs)
+    assert funnel.bookings(empty).message == "Nothing has been booked in the quarter."
+    alone = funnel.bookings(frame[frame["quarter"] == "2026-Q2"])
+    assert alone.table is not None
+    assert alone.table.attrs["notes"] == []
 
 
 DRAWN: dict[str, Callable[[], Exhibit]] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from salesops_kit.display.narrative import Exhibit, is_evidence, no_evidence
+from salesops_kit import formats
+from salesops_kit.display.narrative import Exhibit, is_evidence, no_evidence, ranged, with_range
 
 NAN = float("nan")
 
@@ -49,3 +50,12 @@ def test_no_evidence_says_how_much_would_tell(
 def test_an_exhibit_is_a_message_first() -> None:
     exhibit = Exhibit("Said.")
     assert (exhibit.figure, exhibit.columns, exhibit.is_text, exhibit.said) == (None, (), False, ())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "between"),
+    [(0.4, 0.6, "40% to 60%"), (0.501, 0.499, ""), (0, 0, ""), (None, 0.6, ""), (0.4, NAN, "")],
+)
+def test_a_range_that_tells_nothing_is_left_out(low: float | None, high: float, between: str) -> None:
+    assert ranged(low, high, formats.percent) == between
+    assert with_range(0.5, low, high, formats.percent) == (f"50% ({between})" if between else "50%")

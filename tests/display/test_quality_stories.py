@@ -65,10 +65,16 @@ def test_checks_show_what_the_snapshot_before_knew() -> None:
 
 def test_no_raised_check_is_one_sentence() -> None:
     exhibit = story.checks(framed([check("Fine", status="clear", rows=0)], previous=None))
-    assert (exhibit.message, exhibit.is_text) == ("None of 1 checks finds anything.", True)
+    assert (exhibit.message, exhibit.is_text) == ("The one check that was made finds nothing.", True)
+    two = [check(name, status="clear", rows=0) for name in ("Fine", "Good")]
+    assert story.checks(framed(two, previous=None)).message == "None of 2 checks finds anything."
+    blind = framed([check("Blind", status="not checked", rows=0, reason="No stages.")], previous=None)
+    assert story.checks(blind).message == "No check could be made."
+    only = story.checks(framed([check("Bad", "error", amount=5.0)], previous=None)).message
+    assert only == "The checks raise 1 error. Most money stands under “Bad”: €5."
 
 
-def test_scores_name_who_has_most_to_mend() -> None:
+def test_scores_name_the_lowest() -> None:
     rows = [
         {
             "team": "North",
@@ -92,10 +98,21 @@ def test_scores_name_who_has_most_to_mend() -> None:
     total = {"deals": 20.0, "with_problem": 4.0, "score": 0.8}
     exhibit = story.scores(framed(rows, total=total, options={"by": "team"}))
     assert exhibit.message == (
-        "An error or warning touches 4 of 20 deals: the score is 80.0%. North has most to mend, with 60.0%."
+        "An error or warning touches 4 of 20 deals: the score is 80.0%. The lowest score is that of "
+        "North, 60.0%."
     )
+    alike = story.scores(framed([rows[0], {**rows[0], "team": "South"}], total=total, options={"by": "team"}))
+    assert alike.message == "An error or warning touches 4 of 20 deals: the score is 80.0%."
     clean = story.scores(framed(rows[1:], total={"deals": 10.0, "with_problem": 0.0, "score": 1.0}))
     assert clean.message == "No error or warning touches any of the 10 deals."
+    for deals, wrong, score, message in (
+        (0.0, 0.0, NAN, "No deal is open, and none was closed in the quarter."),
+        (1.0, 0.0, 1.0, "No error or warning touches the one deal."),
+        (1.0, 1.0, 0.0, "An error or warning touches the one deal: the score is 0.0%."),
+        (2.0, 2.0, 0.0, "An error or warning touches all 2 deals: the score is 0.0%."),
+    ):
+        few = {"deals": deals, "with_problem": wrong, "score": score}
+        assert story.scores(framed(rows[1:], total=few)).message == message
 
 
 def measures(**changes: tuple[float, float, int]) -> pd.DataFrame:
@@ -159,6 +176,22 @@ def test_the_fix_list_names_the_owner_with_most_money() -> None:
     page = html(exhibit, framed(rows))
     assert "None" not in page
     assert "n/a" not in page
+
+
+def test_the_fix_list_writes_values_and_fields_as_readers_do() -> None:
+    rows = [
+        fix("u1", "Ada", 0.0, field="close_date", value="2025-10-01", suggested="2025-10-02"),
+        fix("u1", "Ada", 0.0, field="close_date", value="soon"),
+        fix("u1", "Ada", 0.0, field="amount", value="-465.88"),
+        fix("u1", "Ada", 0.0, field="", value=None),
+    ]
+    table = story.fix_list(framed(rows)).table
+    assert table is not None
+    assert table["now"].tolist() == ["Oct 1, 2025", "soon", "−€465.88", ""]
+    assert table["suggested"].tolist()[0] == "Oct 2, 2025"
+    assert table["field"].tolist() == ["Close date", "Close date", "Amount", ""]
+    alone = story.fix_list(framed([fix(None, "(no owner)", 0.0)]))
+    assert alone.message == "1 problem is to be mended; no record has an owner."
 
 
 def test_hostile_names_are_escaped() -> None:
@@ -257,6 +290,9 @@ def test_the_process_shows_what_is_written_down_and_no_empty_column() -> None:
     assert bare.message == "The process has 2 stages; none has a limit of days."
     assert bare.table is not None
     assert {"means", "exit", "most_days"}.isdisjoint(bare.table.columns)
+    several = story.process(framed([stage("A", NAN, required="close_date, amount")])).table
+    assert several is not None
+    assert several["required"].tolist() == ["Close date and Amount"]
     full = story.process(framed([stage("A", 7.0, means="Met", over_limit=2), stage("B", NAN)]))
     assert full.message == "The process has 2 stages; 2 open deals are over the limit of their stage."
     assert full.table is not None

@@ -253,3 +253,12 @@ def test_cards_show_the_first_three_large_with_interval_plan_and_prior() -> None
     assert small.count('class="card"') == 1
     assert "<span>likely 40% to 60%</span><span>plan 55%</span><span>2026-Q2: 45%</span>" in large
     assert '<p class="value">n/a</p><p class="beside"><span>no deals</span></p>' in small
+
+
+@pytest.mark.parametrize(("high", "told"), [(20.0, True), (10.0, False)])
+def test_a_card_leaves_out_a_range_of_one_figure(high: float, *, told: bool) -> None:
+    row = {"id": "a", "label": "Likely", "value": 10.0, "unit": "money", "kind": "estimate", "n": 1}
+    row |= {"low": 10.0, "high": high, "definition": "d", "target": None, "prior": None, "reason": ""}
+    html = headlines_html(pd.DataFrame([row]), currency="EUR")
+    assert ("likely €10 to €20" in html) is told
+    assert ("<span>likely" in html) is told

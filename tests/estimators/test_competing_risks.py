@@ -243,3 +243,25 @@ def test_limits_of_all_or_nothing_are_wilsons() -> None:
     assert [low[0], high[0]] == pytest.approx([float(limit) for limit in wilson(0, 10)])
     assert [low[1], high[1]] == pytest.approx([float(limit) for limit in wilson(10, 10)])
     assert (low[2], high[2]) == (0, 0)
+
+
+def test_the_effective_number_is_that_of_the_records_seen_from_the_start() -> None:
+    whole = aalen_johansen(count_table(known("1x 2x 3x 4x 5x"), ["won"]), ["won"])
+    assert whole["effective_n"].to_numpy() == pytest.approx(5)
+    # A censored record counts no more once the curve falls after it: 3 at risk of a share of .8.
+    part = aalen_johansen(count_table(known("1x 2+ 3x 4x 5x"), ["won"]), ["won"])
+    assert part["effective_n"].to_numpy() == pytest.approx([5, 5, 3.75, 3.75, 3.75])
+    late = pd.DataFrame({"entry": [-1, 42, 42], "exit": [11, 189, 190], "cause": ["won"] * 3})
+    curve = aalen_johansen(count_table(late, ["won"]), ["won"])
+    assert curve["effective_n"].to_numpy() == pytest.approx(1)
+    none = aalen_johansen(count_table(known("3+ 4+"), ["won"]), ["won"])
+    assert np.isinf(none["effective_n"]).all()
+
+
+def test_a_quantile_may_ask_for_enough_records() -> None:
+    for size, known_shares in ((4, []), (5, [0.5, 0.75]), (9, [0.5, 0.75]), (10, [0.5, 0.75, 0.9])):
+        curve = kaplan_meier(count_table(known(" ".join(f"{n}x" for n in range(1, size + 1))), ["won"]))
+        wanted = {str(share): (share, "survival") for share in (0.5, 0.75, 0.9)}
+        row = quantiles(curve, wanted, only_if_known=True).iloc[0]
+        assert row.index[row.notna()].tolist() == [str(share) for share in known_shares]
+        assert quantiles(curve, wanted).notna().all(axis=None)

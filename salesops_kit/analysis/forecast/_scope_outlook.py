@@ -15,7 +15,7 @@ from salesops_kit.analysis.forecast._scores import choices, score, shipped_forec
 from salesops_kit.analysis.forecast._source import Source, origin_key
 from salesops_kit.estimators.predictive import Predictive
 from salesops_kit.estimators.reconciliation import CENT
-from salesops_kit.language import _
+from salesops_kit.language import _, ngettext
 
 # Fewer wins than this in past quarters, and the forecast says so.
 FEW_WINS = 10
@@ -174,5 +174,11 @@ def _reason(models: Models) -> str:
     if not models.view.past:
         return _("No earlier quarter is known from its beginning, so that the forecast is wide.")
     if won < FEW_WINS:
-        return _("Only {count} past wins are known, so that the forecast is wide.").format(count=won)
+        if not won:
+            return _("No past win is known, so that the forecast is wide.")
+        return ngettext(
+            "Only {count} past win is known, so that the forecast is wide.",
+            "Only {count} past wins are known, so that the forecast is wide.",
+            won,
+        ).format(count=won)
     return ""

@@ -88,7 +88,8 @@ def bottlenecks(
     the competing-risks share that moves to any later stage, or is won, within 180 days; ``best_rate``,
     ``downstream_win_rate`` and ``mean_won_amount`` come from the company's deals of the same days.
     ``revenue_lost_low`` and ``revenue_lost_high`` are 95 % limits, in which the chance in the three estimated
-    factors is put together (square-and-add); where the low one is 0, the loss may be none.
+    factors is put together (square-and-add); where the low one is 0, the loss may be none. It is 0 in any
+    case where the limits of ``difference`` do not say that the rate is below the company's.
 
     ``difference`` is the scope's rate less the company's, with 95 % limits; ``p_value`` tests it against
     zero, ``adjusted_p_value`` allows for the number of rows tested (Benjamini-Hochberg) here and in the
@@ -143,6 +144,10 @@ def _add_revenue_lost(result: pd.DataFrame, downstream_closed: Array, of_days: M
         by_amount = gap * win * abs(amount_end - amount)
         spread = result["entrants"] * np.sqrt(by_gap**2 + by_win**2 + by_amount**2)
         result[f"revenue_lost_{end}"] = (result["revenue_lost"] + sign * spread).clip(lower=0)
+    may_be_none = result["p_value"].notna() & (result["difference_high"] >= 0)
+    result["revenue_lost_low"] = result["revenue_lost_low"].mask(
+        may_be_none & result["revenue_lost_low"].notna(), 0.0
+    )
 
 
 def _notes(result: pd.DataFrame, reference: Mapping[str, Any] | None, *, compared: bool) -> list[str]:

@@ -45,6 +45,7 @@ from salesops_kit.settings import Settings
 
 ENDS = ("won", "lost")
 _COUNTS = [*ENDS, "open", "excluded"]
+_SEEN = [*ENDS, "open", "transferred"]
 _STATE = (
     "opportunity_id",
     "state_no",
@@ -62,6 +63,7 @@ _PERIOD = ["period_won", "period_lost", "period_rate", "period_low", "period_hig
 _SHARES = [f"{end}_{kind}" for end in ENDS for kind in ("share", "low", "high")]
 _RESULT = [
     "deals",
+    "deals_seen",
     *_COUNTS,
     "age_months",
     "age_days",
@@ -75,7 +77,7 @@ _RESULT = [
 
 @table(
     units={
-        **dict.fromkeys(["deals", *_COUNTS, "at_risk", "period_won", "period_lost"], "deals"),
+        **dict.fromkeys(["deals", "deals_seen", *_COUNTS, "at_risk", "period_won", "period_lost"], "deals"),
         **dict.fromkeys([*_SHARES, "open_share", "period_rate", "period_low", "period_high"], "rate"),
         "age_days": "days",
     }
@@ -105,7 +107,8 @@ def cohorts(
     ``deals`` were created in the cohort: ``won``, ``lost`` and ``open`` at the end of ``as_of`` sum to it.
     ``excluded`` ones (duplicates, entered in error) are in no figure, nor are deleted ones. ``won_share`` and
     ``lost_share`` (0-1, 95 % limits ``_low`` and ``_high``) are Aalen-Johansen incidences of the deals by
-    that age; with ``open_share`` they sum to 1. An end dates from the day on which the deal was closed in
+    that age; with ``open_share`` they sum to 1. They rest on the ``deals_seen``: the deals, and those that
+    another team has taken over since. An end dates from the day on which the deal was closed in
     the data; a closing that was undone by ``as_of`` is none. Deals that another team took over are
     censored on that day, and deals taken over count from that day on. ``at_risk`` deals were seen open
     at that age. ``is_mature``: every deal of the cohort is that old, so that no share grows any more at
@@ -204,6 +207,7 @@ def _counts(deals: pd.DataFrame, view: _View) -> tuple[pd.DataFrame, pd.DataFram
     exits["events"] = exits["won"] + exits["lost"]
     counts = add_counts([entries, exits.drop(columns="_kind")], ENDS, view.names)
     totals = created[view.names].copy()
+    totals["deals_seen"] = created["deals"].where(created["_kind"].isin(_SEEN), 0)
     for kind in _COUNTS:
         totals[kind] = created["deals"].where(created["_kind"] == kind, 0)
     totals = totals.groupby(view.names, as_index=False, dropna=False).sum()
@@ -215,7 +219,7 @@ def _shares(counts: pd.DataFrame, totals: pd.DataFrame, view: _View) -> pd.DataF
     """One row per group, cohort and age that some deal of the cohort has reached."""
     curve = aalen_johansen(counts, ENDS, view.names).drop(columns="at_risk")
     curve = curve.rename(columns={"survival": "open_share", **{end: f"{end}_share" for end in ENDS}})
-    estimates = ["open_share", *(f"{end}_{kind}" for end in ENDS for kind in ("share", "variance"))]
+    estimates = ["open_share", "effective_n", *(f"{e}_{k}" for e in ENDS for k in ("share", "variance"))]
     seen = counts.groupby(view.names, dropna=False)
     under_way = counts[[*view.names, "age"]].assign(
         at_risk=seen["entered"].cumsum() - seen["left"].cumsum(), oldest=seen["age"].transform("max")
@@ -236,10 +240,11 @@ def _shares(counts: pd.DataFrame, totals: pd.DataFrame, view: _View) -> pd.DataF
     result = result[is_known & (first <= observed)].reset_index(drop=True)
     result["at_risk"] = result["at_risk"].fillna(0).astype("int64")
     result["open_share"] = result["open_share"].fillna(1.0)
+    size = result[["effective_n", "deals_seen"]].min(axis="columns")
     for end in ENDS:
         result[f"{end}_share"] = result[f"{end}_share"].fillna(0.0)
         result[f"{end}_low"], result[f"{end}_high"] = log_log_interval(
-            result[f"{end}_share"], result[f"{end}_variance"].fillna(0.0), n=result["deals"]
+            result[f"{end}_share"], result[f"{end}_variance"].fillna(0.0), n=size
         )
     return result
 

@@ -10,7 +10,7 @@ from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.dimensions import Dimension, parse_by
 
 # The columns by which the estimators count.
-_COUNTED = ("age", "entered", "left", "events", "at_risk", "survival")
+_COUNTED = ("age", "entered", "left", "events", "at_risk", "survival", "effective_n")
 
 
 def grouping(

@@ -20,7 +20,6 @@ from salesops_kit.analysis.funnel._transitions import (
     window,
 )
 from salesops_kit.analysis.funnel._win_rate import closed_counts
-from salesops_kit.estimators.competing_risks import add_counts
 from salesops_kit.estimators.dimensions import Dimension, join_dimensions
 from salesops_kit.estimators.intervals import ratio, z_value
 from salesops_kit.estimators.outcomes import excluded_reasons, qualified_positions
@@ -53,7 +52,8 @@ def company_reference(
     ``stages``: for the period (``"0"``) and for the four quarters that end with it (``"4"``) the
     ``first_day`` and ``last_day`` as ordinal numbers, ``mean_won_amount`` of the deals won in them with its
     95 % limits ``_low`` and ``_high``, and ``figures``, which hold per pipeline and stage
-    ``at_risk``, ``next`` and ``moved_on`` (share within the horizon) with ``_variance`` and ``_strength``,
+    ``at_risk``, ``next`` and ``moved_on`` (share within the horizon) with ``_variance``, 95 % limits
+    ``_low`` and ``_high``, and ``_strength``,
     ``best_moved_on`` (the highest rate that is credible: the largest lower limit among teams with at
     least 10 deals, not below the company's own rate) and ``downstream_win_rate`` (won among the
     ``downstream_closed`` deals that were closed in the same days and had got past the stage). Unknown
@@ -79,6 +79,7 @@ def company_reference(
 
     dimension = Dimension("team", "opportunity_states", "team", column_in_rows="dimension_0")
     rows = join_dimensions(opportunity_states, [dimension], tables)
+    whole = join_dimensions(opportunity_states, (), tables)
     listed: dict[str, Any] = {}
     seen = set(by_team.index[(by_team["won"] + by_team["lost"]) > 0])
     for name, days in windows.items():
@@ -89,7 +90,7 @@ def company_reference(
             "first_day": None if days.start is None else days.start.toordinal(),
             "last_day": days.last.toordinal(),
             **_mean_won_amount(recent),
-            "figures": _stage_figures(counts, recent),
+            "figures": _stage_figures(counts, count_transitions(whole, stages, days, (), settings), recent),
         }
     return {
         "teams": len(seen - {NO_TEAM}),
@@ -105,9 +106,12 @@ def company_reference(
     }
 
 
-def _stage_figures(team_counts: StageCounts, closed: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    by_team = stage_rates(team_counts, HORIZON_DAYS)
-    company = stage_rates(_without_team(team_counts), HORIZON_DAYS)
+def _stage_figures(
+    team_counts: StageCounts, counts: StageCounts, closed: pd.DataFrame
+) -> dict[str, dict[str, Any]]:
+    """The figures per pipeline and stage. The company is counted by itself: a deal that two teams had in
+    one stage is one deal of the company."""
+    by_team, company = stage_rates(team_counts, HORIZON_DAYS), stage_rates(counts, HORIZON_DAYS)
     figures: dict[str, dict[str, Any]] = {}
     for row in company.to_dict("records"):
         pipeline, stage = str(row["pipeline"]), str(row["stage"])
@@ -115,7 +119,8 @@ def _stage_figures(team_counts: StageCounts, closed: pd.DataFrame) -> dict[str, 
         figure: dict[str, Any] = {"at_risk": int(row["at_risk"])}
         for cause in ("next", MOVED_ON):
             figure[cause] = _plain(row[f"{cause}_rate"])
-            figure[f"{cause}_variance"] = _plain(row[f"{cause}_variance"])
+            for kind in ("variance", "low", "high"):
+                figure[f"{cause}_{kind}"] = _plain(row[f"{cause}_{kind}"])
             known = teams[teams[f"{cause}_rate"].notna()]
             successes = known[f"{cause}_rate"] * known["at_risk"]
             figure[f"{cause}_strength"] = estimate_prior(successes, known["at_risk"]).strength
@@ -153,16 +158,6 @@ def _mean_won_amount(closed: pd.DataFrame) -> dict[str, float | None]:
 def _span(days: Window) -> Period | None:
     """The days of a window as a period; None without a first day."""
     return None if days.start is None else Period(days.start, days.last + DAY, "")
-
-
-def _without_team(counts: StageCounts) -> StageCounts:
-    keys = [name for name in counts.keys if name != "team"]
-    values = [
-        name for name in counts.ages.columns if name not in {*counts.keys, "age", "entered", "left", "events"}
-    ]
-    ages = add_counts([counts.ages.drop(columns="team")], values, keys)
-    totals = counts.totals.drop(columns="team").groupby(keys, as_index=False, dropna=False).sum()
-    return StageCounts(ages, totals, tuple(keys))
 
 
 def _plain(value: Any) -> float | None:

@@ -32,7 +32,7 @@ from salesops_kit.estimators.competing_risks import (
     quantiles,
 )
 from salesops_kit.estimators.dimensions import join_dimensions, sort_groups, tables_by_name
-from salesops_kit.estimators.intervals import ratio, z_value
+from salesops_kit.estimators.intervals import CONFIDENCE, Array, ratio, z_value
 from salesops_kit.estimators.shrinkage import Prior, shrink
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
@@ -105,8 +105,9 @@ def conversion(
     stage, transferred or deleted are censored, not lost. ``next_low`` and ``next_high`` are 95 %
     limits. ``shrunk_rate`` with its limits is ``next_rate`` pulled towards the company's.
     ``reference_rate`` is the company's ``next_rate`` over the window of the reference and
-    ``difference`` the group's less the company's, with limits that allow for the group being part of
-    the company. ``p_value`` tests it against zero, ``adjusted_p_value`` allows for the number of groups and
+    ``difference`` the group's less the company's, with limits that follow from those of the two rates and
+    allow for the group being part of the company. ``p_value`` tests it against zero and is below 0.05
+    exactly where the limits leave zero out; ``adjusted_p_value`` allows for the number of groups and
     stages compared, here and in the other teams' reports, and ``evidence`` says that it is below 0.05.
     ``observed_days`` is the highest age seen: beyond it nothing is known.
 
@@ -138,20 +139,26 @@ def conversion(
 
 def stage_rates(counts: StageCounts, horizon_days: int) -> pd.DataFrame:
     """Totals and cumulative incidences at the horizon, one row per group and stage: ``<cause>_rate`` and
-    ``<cause>_variance``, ``still_open_rate``, ``observed_days``, ``next_low`` and ``next_high``."""
+    ``<cause>_variance``, ``still_open_rate``, ``observed_days``, ``unseen_rate`` (still open at the highest
+    age seen, where that is below the horizon), ``effective_n`` (deals that the rates rest on), and
+    ``<cause>_low`` and ``<cause>_high`` for next and moved_on."""
     causes = [*CAUSES, MOVED_ON]
     keys = list(counts.keys)
     curve = aalen_johansen(counts.ages, causes, keys)
     reached = at_age(curve, horizon_days, keys)
     reached = reached.rename(columns={**{c: f"{c}_rate" for c in causes}, "survival": "still_open_rate"})
     observed = curve[curve["at_risk"] > 0].groupby(keys, as_index=False, dropna=False)["age"].max()
-    wanted = [*keys, *(f"{c}_{kind}" for c in causes for kind in ("rate", "variance")), "still_open_rate"]
+    rates = [f"{cause}_{kind}" for cause in causes for kind in ("rate", "variance")]
+    wanted = [*keys, *rates, "still_open_rate", "effective_n"]
     result = counts.totals.merge(reached[wanted], on=keys, how="left", validate="one_to_one").merge(
         observed.rename(columns={"age": "observed_days"}), on=keys, how="left", validate="one_to_one"
     )
+    is_short = result["observed_days"] < horizon_days
+    result["unseen_rate"] = result["still_open_rate"].where(is_short, 0.0)
+    result["effective_n"] = result[["effective_n", "at_risk"]].min(axis="columns", skipna=False)
     for cause in ("next", MOVED_ON):
         result[f"{cause}_low"], result[f"{cause}_high"] = log_log_interval(
-            result[f"{cause}_rate"], result[f"{cause}_variance"], n=result["at_risk"]
+            result[f"{cause}_rate"], result[f"{cause}_variance"], n=result["effective_n"]
         )
     return result
 
@@ -177,9 +184,17 @@ def not_compared() -> str:
 def with_reference(rates: pd.DataFrame, cause: str, company: Mapping[str, Any]) -> pd.DataFrame:
     """Adds the company's rate, the shrunk rate and the difference with its limits and variance.
 
-    The company holds the group, so with ``w`` the group's share of the company's deals the variance of
-    the difference is ``(1 - 2w) x group's + company's``: zero when the group is the whole company,
-    which is not shrunk towards itself either.
+    The limits are put together from those of the two rates (MOVER: Zou and Donner, Statistics in Medicine
+    27, 2008). Of a rate of 0 % or 100 %, whose estimated variance is 0, they are the exact ones (Clopper
+    and Pearson) for the deals that it rests on: Wilson's printed ones are too narrow for one or two. The
+    company holds the group: with ``w`` the group's share of the company's deals the two rates are
+    correlated by ``w x group's width / company's width``. With limits of equal width on both sides this is
+    the variance ``(1 - 2w) x group's + company's``. ``difference_variance`` is the square of the distance
+    to the limit on zero's side, in standard errors: the p-value from it is below 0.05 exactly where the
+    limits leave zero out. Deals still open at the highest age seen may yet leave in this way, so that for
+    the comparison the group's upper limit is higher by their share.
+
+    A group that is the whole company differs from it by exactly zero, and is not shrunk towards itself.
     """
     result = rates.copy()
     places = zip(result["pipeline"], result["stage"], strict=True)
@@ -193,11 +208,22 @@ def with_reference(rates: pd.DataFrame, cause: str, company: Mapping[str, Any]) 
     result["reference_rate"] = column(cause)
     share = np.clip(ratio(result["at_risk"], column("at_risk")), 0, 1)
     result["difference"] = rate - result["reference_rate"]
-    spread = np.maximum((1 - 2 * share) * variance + column(f"{cause}_variance"), 0)
-    result["difference_variance"] = spread
-    result["difference_low"] = result["difference"] - z_value() * np.sqrt(spread)
-    result["difference_high"] = result["difference"] + z_value() * np.sqrt(spread)
-    deals = np.where(variance > 0, ratio(rate * (1 - rate), variance), result["at_risk"])
+    low, high = (result[f"{cause}_{end}"].to_numpy(float) for end in ("low", "high"))
+    # Rounding may miss the edges by a hair.
+    is_none, is_all = rate < 1e-9, rate > 1 - 1e-9
+    exact = 1 - ((1 - CONFIDENCE) / 2) ** (1 / result["effective_n"].to_numpy(float))
+    low = np.where(is_all, np.minimum(low, 1 - exact), low)
+    high = np.where(is_none, np.maximum(high, exact), high)
+    high = np.minimum(high + np.nan_to_num(result["unseen_rate"].to_numpy(float)), 1)
+    mean, mean_low, mean_high = (column(f"{cause}{end}") for end in ("", "_low", "_high"))
+    shared = np.where(share < 1, np.clip(share * ratio(high - low, mean_high - mean_low), 0, 1), 1)
+    below = np.where(share < 1, _side(rate - low, mean_high - mean, shared), 0 * rate)
+    above = np.where(share < 1, _side(high - rate, mean - mean_low, shared), 0 * rate)
+    result["difference_low"] = result["difference"] - below
+    result["difference_high"] = result["difference"] + above
+    to_zero = np.where(result["difference"] > 0, below, above)
+    result["difference_variance"] = (to_zero / z_value()) ** 2
+    deals = np.where(variance > 0, ratio(rate * (1 - rate), variance), result["effective_n"])
     strengths = np.where(share < 1, column(f"{cause}_strength"), np.nan)
     shrunk = [
         shrink(r * n, n, Prior(mean, strength))
@@ -206,6 +232,11 @@ def with_reference(rates: pd.DataFrame, cause: str, company: Mapping[str, Any]) 
     for place, name in enumerate(("shrunk_rate", "shrunk_low", "shrunk_high")):
         result[name] = np.array([float(values[place]) for values in shrunk], dtype=float)
     return result
+
+
+def _side(one: Array, other: Array, correlation: Array) -> Array:
+    """The distance of a difference's limit from the distances of the two parts' limits."""
+    return np.asarray(np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0)))
 
 
 def reference_number(figures: Mapping[str, Any] | None, name: str) -> float:
@@ -268,7 +299,9 @@ def time_in_stage(
     deals were seen in the stage, ``left`` of them left it in any way, ``still_open`` were in it when the
     window ended. ``p50``, ``p75`` and ``p90`` are days from entering to leaving by Kaplan-Meier, which
     counts the stays that are not over; ``p50_low`` and ``p50_high`` are 95 % limits. They are missing
-    where the curve does not come down that far. ``closed_only_mean`` (days) is the plain mean of the
+    where the curve does not come down that far, and where it rests on fewer than 5 deals, or 10 for
+    ``p90``: at every age at which it fell, deals at risk / share still in the stage must come to as many.
+    ``closed_only_mean`` (days) is the plain mean of the
     stays that ended, which is too short wherever long stays are still under way.
     """
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
@@ -284,7 +317,9 @@ def time_in_stage(
         "p75": (0.75, "survival"),
         "p90": (0.9, "survival"),
     }
-    ages = quantiles(kaplan_meier(counts.ages, keys), wanted, keys)
+    ages = quantiles(kaplan_meier(counts.ages, keys), wanted, keys, only_if_known=True)
+    for limit in ("p50_low", "p50_high"):
+        ages[limit] = ages[limit].where(ages["p50"].notna())
     result = counts.totals.rename(columns={"events": "left"})
     result = result.merge(ages, on=keys, how="left", validate="one_to_one")
     result["closed_only_mean"] = ratio(result["closed_days"], result["left"])

@@ -27,7 +27,7 @@ TOTALS = ["entrants", "at_risk", "still_open", "events", *CAUSES, MOVED_ON, "clo
 STAGE_KEYS = ("pipeline", "stage", "stage_position")
 _NEXT = ["next_position", "next_is_closed", "next_is_won"]
 _DATES = ["valid_from_date", "valid_to_date", "stage_since_date"]
-_READ = ["opportunity_id", *_DATES, "entry", "exit", "next_stage", *_NEXT]
+_READ = ["opportunity_id", "state_no", *_DATES, "entry", "exit", "next_stage", *_NEXT]
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,14 @@ def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:
         at_risk=(starts_run | under_way | taken_over).sum(),
     )
     result = collect(counts).rename(columns={"entry_age": "age"})
-    # A run that goes on in another team of the same group is still one run.
-    run = [*keys, "opportunity_id", "stage_since_date"]
-    handed_over = seen.filter(seen.exit == "transferred").select(*run).distinct()
-    again = seen.filter(taken_over).semi_join(handed_over, run)
+    # A run that was handed over within the group before, as from one of its teams to another, is still one
+    # run; what is handed over only later takes nothing away.
+    given = seen.exit == "transferred"
+    moves = seen.mutate(is_taken=taken_over, given_no=ibis.cases((given, seen.state_no)))
+    moves = moves.filter(moves.is_taken | moves.given_no.notnull())
+    run = ibis.window(group_by=[*keys, "opportunity_id", "stage_since_date"])
+    moves = moves.mutate(first_given=moves.given_no.min().over(run))
+    again = moves.filter(moves.is_taken & (moves.state_no > moves.first_given))
     again = collect(again.group_by([*keys, "entry_age"]).aggregate(again=again.count()))
     merged = result.merge(again.rename(columns={"entry_age": "age"}), on=[*keys, "age"], how="left")
     result["at_risk"] = result["at_risk"] - merged["again"].fillna(0).to_numpy("int64")

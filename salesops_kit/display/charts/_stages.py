@@ -68,8 +68,8 @@ def stage_times(frame: pd.DataFrame) -> Figure:
     interval), a ring where three in four have, a bar's end where nine in ten have; days from zero.
 
     Columns: stage, p50, p50_low, p50_high, p75, p90, and pipeline where there are several, each of
-    which gets a heading row. A percentile that was not reached is missing: the band then runs on as
-    an arrow, and the value says "n/a".
+    which gets a heading row. A percentile that was not reached, or that too few deals tell, is missing:
+    the band then runs on as an arrow, and the value says "n/a".
     """
     if frame.empty:
         return _rows.nothing_to_draw(_("No deal has entered a stage yet."))

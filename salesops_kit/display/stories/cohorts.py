@@ -25,7 +25,8 @@ def deal_cohorts(frame: pd.DataFrame) -> Exhibit:
     ages = tuple(name for name in table.columns if name.startswith(_AGES))
     names = [table[key].map(formats.text) for key in _keys(frame)]
     sizes = [
-        ngettext("{n} deal", "{n} deals", n).format(n=formats.count(n)) for n in table["deals"].astype(int)
+        ngettext("{n} deal", "{n} deals", n).format(n=formats.count(n))
+        for n in table["deals_seen"].astype(int)
     ]
     table["cohort"] = [", ".join(parts) for parts in zip(*names, sizes, strict=True)]
     short = {name: _("{n} mo").format(n=name.removeprefix(_AGES)) for name in ages}
@@ -35,13 +36,13 @@ def deal_cohorts(frame: pd.DataFrame) -> Exhibit:
 
 
 def cohort_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per cohort: its deals, the won share by each month of age, and up to which age all of its
-    deals have come (``mature_months``)."""
+    """One row per cohort: the deals that its shares rest on, the won share by each month of
+    age, and up to which age all of its deals have come (``mature_months``)."""
     keys = _keys(frame)
     shares = frame.pivot(index=keys, columns="age_months", values="won_share")
     shares.columns = [f"{_AGES}{month}" for month in shares.columns]
     groups = frame.groupby(keys, sort=False)
-    deals = groups["deals"].first()
+    deals = groups["deals_seen"].first()
     mature = frame["age_months"].where(frame["is_mature"], 0).groupby([frame[key] for key in keys]).max()
     wide = pd.concat([deals, shares.reindex(deals.index), mature.rename("mature_months")], axis="columns")
     return wide.reset_index()
@@ -62,24 +63,42 @@ def _cohort_message(frame: pd.DataFrame) -> str:
     newest, age = old_enough.index[-1], int(old_enough.iloc[-1])
     same_age = mature[mature["age_months"] == age].set_index("cohort")
     now = same_age.loc[newest]
-    told = ngettext(
-        "Of the {n} deals created in {cohort}, {share} ({interval}) were won within {age} month",
-        "Of the {n} deals created in {cohort}, {share} ({interval}) were won within {age} months",
-        age,
-    ).format(
-        n=formats.count(now["deals"]),
+    if now["deals_seen"] == 1:
+        template = ngettext(
+            "Of the one deal created in {cohort}, {share} ({interval}) was won within {age} month",
+            "Of the one deal created in {cohort}, {share} ({interval}) was won within {age} months",
+            age,
+        )
+    else:
+        template = ngettext(
+            "Of the {n} deals created in {cohort}, {share} ({interval}) were won within {age} month",
+            "Of the {n} deals created in {cohort}, {share} ({interval}) were won within {age} months",
+            age,
+        )
+    told = template.format(
+        n=formats.count(now["deals_seen"]),
         cohort=formats.text(newest),
         share=formats.percent(now["won_share"]),
         interval=formats.interval(now["won_low"], now["won_high"], formats.percent),
         age=age,
     )
+    away = int(now["deals_seen"] - now["deals"])
+    if away:
+        told += " " + ngettext(
+            "({n} of them counts until another team took it over)",
+            "({n} of them count until another team took them over)",
+            away,
+        ).format(n=formats.count(away))
     place = list(same_age.index).index(newest)
     if not place:
         return told + "."
     before = same_age.iloc[place - 1]
     name, share = formats.text(same_age.index[place - 1]), formats.percent(before["won_share"])
     _gap, low, high = difference(
-        now["won_share"] * now["deals"], now["deals"], before["won_share"] * before["deals"], before["deals"]
+        now["won_share"] * now["deals_seen"],
+        now["deals_seen"],
+        before["won_share"] * before["deals_seen"],
+        before["deals_seen"],
     )
     if not is_evidence(low, high):
         return told + _("; {cohort} shows no evidence of a difference ({share}).").format(

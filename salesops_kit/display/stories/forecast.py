@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from salesops_kit import formats
 from salesops_kit.display import charts
-from salesops_kit.display.narrative import Exhibit, of_plan
+from salesops_kit.display.narrative import Exhibit, of_plan, ranged
+from salesops_kit.display.stories._parts import share_of_parts
 from salesops_kit.display.stories.forecast_trust import (
     basis,
     calibration,
@@ -53,10 +54,6 @@ def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
     return lambda amount: formats.money(amount, currency)
 
 
-def _between(low: Any, high: Any, show: Callable[[Any], str]) -> str:
-    return "" if formats.is_missing(low) else formats.interval(low, high, show)
-
-
 def quarters(frame: pd.DataFrame) -> Exhibit:
     """Past bookings, this quarter's forecast and the next one's, from ``forecast.quarters``."""
     show = _money(frame)
@@ -79,7 +76,11 @@ def _fan(frame: pd.DataFrame) -> Figure:
 
 
 def _landing(row: dict[Any, Any], show: Callable[[Any], str]) -> str:
-    text = _("{period} is likely to land at {likely}, eight times in ten between {low} and {high}")
+    text = _("{period} is likely to land at {likely}")
+    if ranged(row["low"], row["high"], show):
+        text = _("{period} is likely to land at {likely}, eight times in ten between {low} and {high}")
+    elif show(row["likely"]) == show(0):
+        text = _("Nothing is likely to be booked in {period}")
     told = text.format(
         period=row["period"], likely=show(row["likely"]), low=show(row["low"]), high=show(row["high"])
     )
@@ -92,16 +93,17 @@ def weeks(frame: pd.DataFrame) -> Exhibit:
     show = _money(frame)
     seen, last = frame[frame["actual"].notna()], frame.iloc[-1]
     booked = float(seen["actual"].iloc[-1]) if len(seen) else 0.0
-    if formats.is_missing(last["likely"]):
-        message = _("{booked} is booked by week {week}.").format(
-            booked=show(booked), week=formats.count(max(len(seen), 1))
-        )
-    else:
+    begin = _("{booked} is booked by week {week}")
+    if show(booked) == show(0):
+        begin = _("Nothing is booked by week {week}")
+    message = begin.format(booked=show(booked), week=formats.count(max(len(seen), 1)))
+    if not formats.is_missing(last["likely"]):
         rest = float(last["likely"]) - booked
-        message = _(
-            "{booked} is booked by week {week}; {rest} more is likely by the end of week {last}."
-        ).format(booked=show(booked), week=formats.count(len(seen)), rest=show(rest), last=last["period"])
-    return Exhibit(message, _fan(frame), _SHOWN)
+        text = _("{begin}; {rest} more is likely by the end of week {last}")
+        if show(rest) == show(0):
+            text = _("{begin}; nothing more is likely by the end of week {last}")
+        message = text.format(begin=message, rest=show(rest), last=last["period"])
+    return Exhibit(message + ".", _fan(frame), _SHOWN)
 
 
 def parts(frame: pd.DataFrame) -> Exhibit:
@@ -116,7 +118,7 @@ def parts(frame: pd.DataFrame) -> Exhibit:
     )
     goal = "target" if part == "team" else "quota"
     table["likely"] = now["mean"]
-    table["between"] = [_between(low, high, show) for low, high in zip(now["p10"], now["p90"], strict=True)]
+    table["between"] = [ranged(low, high, show) for low, high in zip(now["p10"], now["p90"], strict=True)]
     table[goal], table["gap"], table["target_chance"] = now["target"], now["gap"], now["chance_of_target"]
     if now["target"].isna().all():
         table = table.drop(columns=[goal, "gap", "target_chance"])
@@ -124,15 +126,20 @@ def parts(frame: pd.DataFrame) -> Exhibit:
     notes = list(dict.fromkeys(text for text in now["reason"] if text)) if len(now) == 1 else []
     table.attrs = {**frame.attrs, "notes": notes}
     units = dict.fromkeys(["booked", "expected_open", "expected_later", "likely", goal, "gap"], "money")
-    message = _("The parts add up to {likely}.").format(likely=show(float(now["mean"].sum())))
+    likely = show(float(now["mean"].sum()))
+    message = _("The parts add up to {likely}.")
+    if likely == show(0):
+        message = _("Nothing is likely to be booked.")
+    elif len(now) == 1:
+        message = _("{name} is likely to land at {likely}.")
+    message = message.format(likely=likely, name=formats.text(now[part].iloc[0]))
     judged = now["chance_of_target"].dropna()
     behind = int((judged < UNLIKELY).sum())
     if behind:
-        message += " " + ngettext(
-            "For {n} of {all} the plan is out of reach in four outcomes of five.",
-            "For {n} of {all} the plan is out of reach in four outcomes of five.",
-            behind,
-        ).format(n=formats.count(behind), all=formats.count(len(judged)))
+        text = _("For {parts} the plan is out of reach in four outcomes of five.")
+        if part != "team":
+            text = _("For {parts} the quota is out of reach in four outcomes of five.")
+        message += " " + text.format(parts=share_of_parts(part, behind, len(judged)))
     return Exhibit(message, table=table, units={**units, "target_chance": "share"})
 
 
@@ -163,11 +170,15 @@ def changes(frame: pd.DataFrame) -> Exhibit:
         begin = _("The forecast is what it was on {day}.")
     message = begin.format(amount=show(abs(change)), day=day)
     told = "; ".join(f"{names[row.step]} {show(row.amount)}" for row in steps.itertuples())
+    names |= {"unchanged": _("Unchanged"), "all": _("All together")}
+    table = frame.assign(kind=[names.get(str(kind), kind) for kind in frame["kind"]])
+    table.attrs = dict(frame.attrs)
     return Exhibit(
         message,
         charts.waterfall(steps, currency=_currency(frame), labels=names),
         ("kind", "deals", "before", "after", "change"),
         _("A bridge of bars from the earlier forecast to this one: {steps}.").format(steps=told),
+        table=table,
     )
 
 
@@ -204,9 +215,11 @@ def deals(frame: pd.DataFrame) -> Exhibit:
         message = _("The quarter is over; these deals are open beyond it.")
         return Exhibit(message, table=table.drop(columns=["probability", "share"]), units=units)
     first = table.iloc[0]
-    message = _(
+    message = ngettext(
+        "Whether {name} ({amount}) is won is {share} of what is uncertain about open deals.",
         "Whether {name} ({amount}) is won is {share} of what is uncertain about open deals; these {n} "
-        "together are {together}."
+        "together are {together}.",
+        len(table),
     ).format(
         name=formats.text(first["name"]),
         amount=show(first["amount"]),
@@ -233,7 +246,7 @@ def scenario(frame: pd.DataFrame) -> Exhibit:
     table = pd.DataFrame({"case": [names[str(case)] for case in frame["case"]]})
     table["likely"] = frame["mean"].to_numpy()
     table["between"] = [
-        "" if case == "difference" else _between(low, high, show)
+        "" if case == "difference" else ranged(low, high, show)
         for case, low, high in zip(frame["case"], frame["p10"], frame["p90"], strict=True)
     ]
     table["booked"] = frame["booked"].to_numpy()
@@ -241,10 +254,15 @@ def scenario(frame: pd.DataFrame) -> Exhibit:
     table["expected_later"] = frame["create_and_close"].to_numpy()
     table.attrs = dict(frame.attrs)
     change = float(rows.loc["difference", "mean"])
-    message = _("{assumed}, {period} would land {amount} from where it is likely to land as it is.").format(
+    text = _("{assumed}, {period} would land {amount} above where it is likely to land as it is.")
+    if change < 0:
+        text = _("{assumed}, {period} would land {amount} below where it is likely to land as it is.")
+    if show(change) == show(0):
+        text = _("{assumed}, {period} would land where it is likely to land as it is.")
+    message = text.format(
         assumed=_assumed(frame),
         period=frame["period"].iloc[0],
-        amount=formats.money(change, _currency(frame), signed=True),
+        amount=show(abs(change)),
     )
     units = dict.fromkeys(["likely", "booked", "expected_open", "expected_later"], "money")
     return Exhibit(message, table=table, units=units)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from salesops_kit import formats
 from salesops_kit.display import charts
-from salesops_kit.display.narrative import Exhibit
+from salesops_kit.display.narrative import Exhibit, ranged
 from salesops_kit.language import _, ngettext
 
 SHIPPED = "shipped"
@@ -75,9 +75,9 @@ def methods(frame: pd.DataFrame) -> Exhibit:
 
 def _between(rows: pd.DataFrame) -> str:
     """The limits of the typical miss; nothing where it has none."""
-    if rows.empty or formats.is_missing(rows["wape_low"].iloc[0]):
+    if rows.empty:
         return ""
-    return formats.interval(rows["wape_low"].iloc[0], rows["wape_high"].iloc[0], formats.percent)
+    return ranged(rows["wape_low"].iloc[0], rows["wape_high"].iloc[0], formats.percent)
 
 
 def _methods_message(missed: pd.Series, week: int) -> str:
@@ -110,9 +110,7 @@ def misses(frame: pd.DataFrame) -> Exhibit:
         text = _("No past quarter has a forecast of week {week}.")
         return Exhibit(text.format(week=formats.count(TOLD_WEEK)), is_text=True)
     table = pd.DataFrame({"quarter": own["quarter"], "forecast": own["mean"]})
-    table["between"] = [
-        formats.interval(low, high, show) for low, high in zip(own["p10"], own["p90"], strict=True)
-    ]
+    table["between"] = [ranged(low, high, show) for low, high in zip(own["p10"], own["p90"], strict=True)]
     table["came"] = own["actual"]
     table["off"] = (own["mean"] / own["actual"].where(own["actual"] > 0) - 1).astype(float)
     names = method_names()
@@ -120,19 +118,36 @@ def misses(frame: pd.DataFrame) -> Exhibit:
     table = table.reset_index(drop=True)
     table.attrs = {**frame.attrs, "notes": []}
     inside = int(((own["p10"] <= own["actual"]) & (own["actual"] <= own["p90"])).sum())
-    message = ngettext(
-        "In week {week} the last quarter was forecast with a range that held {inside} time of {n}.",
-        "In week {week} the last {n} quarters were forecast with ranges that held {inside} times of {n}.",
-        len(own),
-    ).format(week=formats.count(TOLD_WEEK), n=formats.count(len(own)), inside=formats.count(inside))
+    message = _ranges_held(inside, len(own))
     known = table.dropna(subset=["off"])
     if len(known):
         worst = known.loc[known["off"].abs().idxmax()]
         text = _("The largest miss was {off} too high, in {quarter}.")
         if worst["off"] < 0:
             text = _("The largest miss was {off} too low, in {quarter}.")
+        if formats.percent(worst["off"]) == formats.percent(0):
+            text = _("No forecast missed.")
         message += " " + text.format(off=formats.percent(abs(worst["off"])), quarter=worst["quarter"])
     return Exhibit(message, table=table, units={"forecast": "money", "came": "money", "off": "share"})
+
+
+def _ranges_held(inside: int, quarters: int) -> str:
+    """How often the range of the told week held what came."""
+    if quarters == 1:
+        text = _("In week {week} the last quarter was forecast with a range that did not hold.")
+        if inside:
+            text = _("In week {week} the last quarter was forecast with a range that held.")
+    elif inside == quarters:
+        text = _("In week {week} the last {n} quarters were forecast with ranges that always held.")
+    elif inside:
+        text = ngettext(
+            "In week {week} the last {n} quarters were forecast with ranges that held {inside} time of {n}.",
+            "In week {week} the last {n} quarters were forecast with ranges that held {inside} times of {n}.",
+            inside,
+        )
+    else:
+        text = _("In week {week} the last {n} quarters were forecast with ranges that never held.")
+    return text.format(week=formats.count(TOLD_WEEK), n=formats.count(quarters), inside=formats.count(inside))
 
 
 def caller_names() -> dict[str, str]:
@@ -161,6 +176,8 @@ def calls(frame: pd.DataFrame) -> Exhibit:
         if row.caller != "model" and not formats.is_missing(row.call)
     ]
     expected = show(frame.loc[frame["caller"] == "model", "call"].iloc[0])
+    if expected == show(0):
+        expected = _("nothing")
     if told:
         message = _("{calls}; the forecast expects {amount}.").format(
             calls=formats.listed(told), amount=expected
@@ -186,14 +203,16 @@ def commit_bias(frame: pd.DataFrame) -> Exhibit:
         notes.append(text.format(n=formats.count(more)))
     table.attrs = {**frame.attrs, "notes": notes}
     told, brings = float(frame["committed"].sum()), float(frame["corrected"].sum())
-    if frame["factor"].isna().all():
+    if show(told) == show(0):
+        message = _("Nothing is committed beyond what is booked.")
+    elif frame["factor"].isna().all():
         message = _("{told} is committed beyond what is booked; no past quarter says what that brings.")
     else:
         message = _(
             "{told} is committed beyond what is booked; by what such commits brought it comes to {brings}."
         )
     return Exhibit(
-        message.format(told=show(told), brings=show(brings)),
+        message.format(told=show(told), brings=_("nothing") if show(brings) == show(0) else show(brings)),
         table=table,
         units={"committed": "money", "corrected": "money", "factor": "ratio"},
     )
@@ -202,13 +221,7 @@ def commit_bias(frame: pd.DataFrame) -> Exhibit:
 def calibration(frame: pd.DataFrame) -> Exhibit:
     """Chances against what came, from ``forecast.calibration``."""
     held = frame[(frame["low"] <= frame["predicted"]) & (frame["predicted"] <= frame["high"])]
-    message = _(
-        "In {held} of {all} groups of deals the chance given lies within what {n} past forecasts allow."
-    ).format(
-        held=formats.count(len(held)),
-        all=formats.count(len(frame)),
-        n=formats.count(frame["forecasts"].sum()),
-    )
+    message = _calibration_message(len(held), len(frame), int(frame["forecasts"].sum()))
     off = frame.drop(index=held.index)
     if len(off):
         worst = off.loc[(off["observed"] - off["predicted"]).abs().idxmax()]
@@ -226,6 +239,26 @@ def calibration(frame: pd.DataFrame) -> Exhibit:
     )
     columns = ("predicted", "observed", "low", "high", "forecasts", "deals")
     return Exhibit(message, charts.calibration(frame.assign(n=frame["deals"])), columns, alternative)
+
+
+def _calibration_message(held: int, groups: int, forecasts: int) -> str:
+    """In how many groups of deals the past bears the chance out."""
+    past = ngettext("{n} past forecast allows", "{n} past forecasts allow", forecasts)
+    if groups == 1:
+        text = _("The chance given does not lie within what {past}.")
+        if held:
+            text = _("The chance given lies within what {past}.")
+    elif held == groups:
+        text = _("In all {all} groups of deals the chance given lies within what {past}.")
+    elif held:
+        text = _("In {held} of {all} groups of deals the chance given lies within what {past}.")
+    else:
+        text = _("In none of {all} groups of deals does the chance given lie within what {past}.")
+    return text.format(
+        held=formats.count(held),
+        all=formats.count(groups),
+        past=past.format(n=formats.count(forecasts)),
+    )
 
 
 def basis(frame: pd.DataFrame) -> Exhibit:

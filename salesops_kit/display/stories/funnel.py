@@ -9,10 +9,14 @@ import pandas as pd
 from salesops_kit import formats
 from salesops_kit.display import charts
 from salesops_kit.display.charts._bridge import step_labels
-from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_plan, p_text
+from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_plan, p_text, with_range
+from salesops_kit.display.notices import set_aside
+from salesops_kit.display.stories._stages import told_apart
+from salesops_kit.display.tables import label as heading
 from salesops_kit.language import _, ngettext
 
 LEAST_SHARE = 0.01
+_TIMES = ("stage", "at_risk", "left", "still_open", "p50", "p75", "p90", "closed_only_mean")
 _LOST = ("revenue_lost", "revenue_lost_low", "revenue_lost_high")
 
 
@@ -56,8 +60,13 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
 
     if not amounts.any():
         return Exhibit(_("No deal was due in the quarter."), is_text=True)
-    came = formats.money(amounts[["created", "pulled_in", "reopened", "up"]].sum(), currency)
-    if amounts["opening"]:
+    # What one team of the page hands to another neither comes in nor leaves.
+    within = show("transferred_in") == show("transferred_out")
+    sources = ["created", "pulled_in", "reopened", "up", *([] if within else ["transferred_in"])]
+    came = formats.money(amounts[sources].sum(), currency)
+    if not amounts[sources].any():
+        begin = _("{opening} was open at the start and nothing came in").format(opening=show("opening"))
+    elif amounts["opening"]:
         begin = _("{opening} was open at the start and {came} came in").format(
             opening=show("opening"), came=came
         )
@@ -69,8 +78,11 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
             ("won", _("{amount} was won")),
             ("lost", _("{amount} was lost")),
             ("pushed", _("{amount} was pushed out")),
+            ("transferred_out", _("{amount} was handed over")),
+            ("down", _("{amount} was cut from amounts")),
+            ("removed", _("{amount} was removed")),
         )
-        if amounts[step]
+        if amounts[step] and not (within and step == "transferred_out")
     ]
     end = (
         _("{closing} is left").format(closing=show("closing")) if amounts["closing"] else _("nothing is left")
@@ -84,7 +96,9 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
     alternative = _("A bridge of bars from what was open at the start to what is left: {steps}.").format(
         steps="; ".join(told)
     )
-    return Exhibit(message, charts.waterfall(frame, currency=currency), alternative=alternative)
+    table = frame.assign(step=[names.get(step, step) for step in frame["step"]])
+    table.attrs = dict(frame.attrs)
+    return Exhibit(message, charts.waterfall(frame, currency=currency), alternative=alternative, table=table)
 
 
 def bookings(frame: pd.DataFrame) -> Exhibit:
@@ -120,10 +134,16 @@ def bookings(frame: pd.DataFrame) -> Exhibit:
     sums = wide.sum()
     told = [of_plan(total, _whole(now["target"]), show)]
     told += [compared(total, sums[found[0]], name=found[0], show=show) for found in beside.values() if found]
-    if any(told):
+    # A quarter without bookings is its own sentence; what it stands beside is in the table.
+    if any(told) and total > 0:
         comparisons = formats.listed([text for text in told if text])
         message += " " + _("All together: {comparisons}.").format(comparisons=comparisons)
     notes = [] if bool(now["is_over"].all()) else [_("Earlier quarters are shown up to the same day.")]
+    if any(beside.values()):
+        # Headlines compare with what was known then, which later changes of the record do not touch.
+        notes.append(
+            _("Earlier quarters are as known today; the headlines compare with what was known at the time.")
+        )
     table.attrs = {**frame.attrs, "notes": notes}
     return Exhibit(message, table=table, units=units)
 
@@ -151,6 +171,7 @@ def _bookings_message(table: pd.DataFrame, label: str, total: float, show: Calla
 
 def stage_conversion(frame: pd.DataFrame) -> Exhibit:
     """The share of deals that moves on from each stage against the company, from ``funnel.bottlenecks``."""
+    apart = told_apart(frame)
     in_order = _travelled(frame, "entrants").sort_values(["pipeline", "stage_position"], kind="stable")
     drawn = in_order.rename(columns={"moved_on_rate": "rate"})
     # The company is not compared with itself.
@@ -166,7 +187,7 @@ def stage_conversion(frame: pd.DataFrame) -> Exhibit:
         *(("reference_rate",) if is_compared else ()),
     )
     alternative = _extremes(
-        drawn,
+        drawn.assign(stage=apart["stage"]),
         "stage",
         "rate",
         formats.percent,
@@ -175,10 +196,11 @@ def stage_conversion(frame: pd.DataFrame) -> Exhibit:
     if is_compared:
         alternative += " " + _("A mark on each bar shows the company's share.")
     return Exhibit(
-        _conversion_message(frame, is_compared=is_compared),
+        _conversion_message(apart, is_compared=is_compared),
         charts.conversion_steps(drawn),
         columns,
         alternative,
+        table=apart,
     )
 
 
@@ -187,14 +209,12 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
     if len(found):
         worst = found.iloc[0]
         return _(
-            "{stage} holds deals back: {rate} move on against {reference} in the company, a gap of {low} to "
-            "{high} points."
+            "{stage} holds deals back: {rate} move on against {reference} in the company, a gap of {gap}."
         ).format(
             stage=formats.text(worst["stage"]),
             rate=formats.percent(worst["moved_on_rate"]),
             reference=formats.percent(worst["reference_rate"]),
-            low=formats.number(-100 * worst["difference_high"]),
-            high=formats.number(-100 * worst["difference_low"]),
+            gap=_gap(-worst["difference_high"], -worst["difference_low"]),
         )
     ahead = frame[frame["evidence"] & (frame["difference"] > 0)]
     if len(ahead):
@@ -210,59 +230,76 @@ def _conversion_message(frame: pd.DataFrame, *, is_compared: bool) -> str:
     if known.empty:
         return _("No deal has left a stage yet.")
     low = known.loc[known["moved_on_rate"].idxmin()]
-    return _("Fewest deals move on from {stage}: {rate} ({interval}) of {n}.").format(
+    return _("Fewest deals move on from {stage}: {rate} of {n}.").format(
         stage=formats.text(low["stage"]),
-        rate=formats.percent(low["moved_on_rate"]),
-        interval=formats.interval(low["low"], low["high"], formats.percent),
+        rate=with_range(low["moved_on_rate"], low["low"], low["high"], formats.percent),
         n=formats.count(low["entrants"]),
     )
 
 
+def _gap(low: float, high: float) -> str:
+    """A range of percentage points, its unit said once."""
+    if formats.points(low) == formats.points(high):
+        return formats.points(low)
+    return _("{low} to {high}").format(low=formats.number(100 * low), high=formats.points(high))
+
+
 def bottlenecks(frame: pd.DataFrame) -> Exhibit:
     """Stages by the revenue that a better conversion would keep, from ``funnel.bottlenecks``."""
+    frame = told_apart(frame)
     columns = ("stage", "entrants", "moved_on_rate", "best_rate", *_LOST)
     lost = frame["revenue_lost"].iloc[0] if len(frame) else float("nan")
     if formats.is_missing(lost) or lost <= 0:
         return Exhibit(_("No stage stays behind the best rate that the company's teams show."), is_text=True)
     first = frame.iloc[0]
     message = _(
-        "{stage} costs most: about {amount} of revenue in four quarters ({range}), if its deals moved on at "
-        "the best rate that a team of the company shows ({best})."
+        "{stage} costs most: in four quarters about {amount} of revenue, if its deals moved on at the best "
+        "rate that a team of the company shows ({best})."
     ).format(
         stage=formats.text(first["stage"]),
-        amount=formats.money(lost, _currency(frame)),
-        range=formats.interval(
+        amount=with_range(
+            lost,
             first["revenue_lost_low"],
             first["revenue_lost_high"],
             lambda amount: formats.money(amount, _currency(frame)),
         ),
         best=formats.percent(first["best_rate"]),
     )
-    return Exhibit(message, columns=columns)
+    return Exhibit(message, columns=columns, table=frame)
 
 
 def time_in_stage(frame: pd.DataFrame) -> Exhibit:
     """How long deals stay, from ``funnel.time_in_stage``."""
-    frame = _travelled(frame, "at_risk")
-    known = frame.dropna(subset=["p50"])
+    apart = told_apart(frame)
+    frame, apart = _travelled(frame, "at_risk"), _travelled(apart, "at_risk")
+    apart.attrs = {**frame.attrs, "notes": [*frame.attrs.get("notes", []), *_unfinished(frame)]}
+    known = apart.dropna(subset=["p50"])
     alternative = _extremes(
-        frame,
+        apart,
         "stage",
         "p50",
         formats.days,
         _("One row per stage, {n} in all, with the days by which half, 3 in 4 and 9 in 10 have left: half"),
     )
     if known.empty:
-        message = _("No stage has been left by half of its deals yet.")
-        return Exhibit(message, charts.stage_times(frame), alternative=alternative)
+        message = _("Too few deals have left a stage to say how long they stay.")
+        return Exhibit(message, charts.stage_times(frame), _TIMES, alternative, table=apart)
     slow = known.loc[known["p50"].idxmax()]
     message = _("Deals stay longest in {stage}: half leave within {half}").format(
         stage=formats.text(slow["stage"]), half=formats.days(slow["p50"])
     )
-    if not formats.is_missing(slow["p90"]):
+    if not formats.is_missing(slow["p90"]) and formats.days(slow["p90"]) != formats.days(slow["p50"]):
         message += _(", one in ten stays beyond {late}").format(late=formats.days(slow["p90"]))
-    columns = ("stage", "at_risk", "left", "still_open", "p50", "p75", "p90", "closed_only_mean")
-    return Exhibit(message + ".", charts.stage_times(frame), columns, alternative)
+    return Exhibit(message + ".", charts.stage_times(frame), _TIMES, alternative, table=apart)
+
+
+def _unfinished(frame: pd.DataFrame) -> list[str]:
+    """That the plain mean is too short, where deals are still in a stage that has one."""
+    if not {"still_open", "closed_only_mean"} <= set(frame):
+        return []
+    if not (frame["still_open"].gt(0) & frame["closed_only_mean"].notna()).any():
+        return []
+    return [_("The mean over deals that left is shorter than the truth where others are still in the stage.")]
 
 
 def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
@@ -323,12 +360,17 @@ def exclusions(frame: pd.DataFrame) -> Exhibit:
     """What was set aside or flagged, by kind."""
     aside = int(frame.loc[frame["action"] == "set aside", "rows"].sum())
     flagged = int(frame.loc[frame["action"] != "set aside", "rows"].sum())
-    parts = (
-        ngettext("{n} record is set aside", "{n} records are set aside", aside).format(
-            n=formats.count(aside)
-        ),
-        ngettext(
+    raised = _("no flag is raised on what is kept")
+    if flagged:
+        raised = ngettext(
             "{n} flag is raised on what is kept", "{n} flags are raised on what is kept", flagged
-        ).format(n=formats.count(flagged)),
-    )
-    return Exhibit(_("{aside}; {flagged}.").format(aside=parts[0], flagged=parts[1]))
+        ).format(n=formats.count(flagged))
+    table = None
+    if "column_name" in frame:
+        table = frame.assign(
+            column_name=[
+                value if formats.is_missing(value) else heading(str(value)) for value in frame["column_name"]
+            ]
+        )
+        table.attrs = dict(frame.attrs)
+    return Exhibit(_("{aside}; {flagged}.").format(aside=set_aside(aside), flagged=raised), table=table)

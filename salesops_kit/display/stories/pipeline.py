@@ -8,12 +8,27 @@ from typing import Any
 import pandas as pd
 
 from salesops_kit import formats
-from salesops_kit.display import charts
-from salesops_kit.display.narrative import Exhibit, of_plan
+from salesops_kit.display.narrative import Exhibit, of_plan, ranged, with_range
+from salesops_kit.display.stories._parts import share_of_parts
+from salesops_kit.display.stories.pipeline_past import ageing, bridge, slippage
 from salesops_kit.language import _, ngettext
 
+__all__ = [
+    "ageing",
+    "bridge",
+    "changes",
+    "commit_risks",
+    "coverage",
+    "landing",
+    "questions",
+    "slippage",
+]
 MOST_DEALS = 25
-_TOTALS = ("bookings_before", "bookings_after")
+# Every change that moves money of the pipeline, so that what is told sums to the whole.
+_MOVES = (
+    "won", "lost", "created", "pulled_in", "transferred_in", "pushed", "transferred_out", "up", "down",
+    "reopened", "removed",
+)  # fmt: skip
 
 
 def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
@@ -36,10 +51,7 @@ def _deals(n: int) -> str:
 def _range(
     frame: pd.DataFrame, show: Callable[[Any], str], low: str = "low", high: str = "high"
 ) -> list[str]:
-    return [
-        "" if formats.is_missing(bottom) else formats.interval(bottom, top, show)
-        for bottom, top in zip(frame[low], frame[high], strict=True)
-    ]
+    return [ranged(bottom, top, show) for bottom, top in zip(frame[low], frame[high], strict=True)]
 
 
 def _whole(column: pd.Series) -> float:
@@ -59,21 +71,29 @@ def landing(frame: pd.DataFrame) -> Exhibit:
     units = dict.fromkeys(["booked", "commit", "best_case", "likely", goal, "gap"], "money")
     likely, commit = _whole(frame["likely"]), _whole(frame["commit"])
     if formats.is_missing(likely):
-        message = _("{booked} is booked; no past quarter says what follows.").format(
-            booked=show(frame["booked"].sum())
-        )
+        booked = show(frame["booked"].sum())
+        begin = _("Nothing is booked yet") if booked == show(0) else _("{booked} is booked")
+        message = _("{booked}; no past quarter says what follows.").format(booked=begin.format(booked=booked))
         return Exhibit(message, table=table, units=units)
-    message = _("The parts add up to {likely}; commit is {commit}.").format(
-        likely=show(likely), commit=show(commit)
-    )
+    if show(likely) == show(0) and show(commit) == show(0):
+        message = _("Nothing is booked or in commit, and nothing is likely to come.")
+    elif len(frame) == 1:
+        message = _("{name} is likely to land at {likely}; commit is {commit}.").format(
+            name=formats.text(frame[part].iloc[0]), likely=show(likely), commit=show(commit)
+        )
+    else:
+        message = _("The parts add up to {likely}; commit is {commit}.").format(
+            likely=show(likely), commit=show(commit)
+        )
     reached = of_plan(likely, _whole(frame["target"]), show) if part == "team" else ""
     if reached:
         message += " " + _("That is {reached}.").format(reached=reached)
     behind, judged = frame[frame["high"] < frame["target"]], int(frame["target"].notna().sum())
     if len(behind):
-        message += " " + _("For {n} of {all} even the upper end of the range falls short.").format(
-            n=formats.count(len(behind)), all=formats.count(judged)
-        )
+        text = _("For {parts} even the upper end of the range falls short of the plan.")
+        if part == "rep_name":
+            text = _("For {parts} even the upper end of the range falls short of quota.")
+        message += " " + text.format(parts=share_of_parts(part, len(behind), judged))
     return Exhibit(message, table=table, units=units)
 
 
@@ -95,21 +115,23 @@ def coverage(frame: pd.DataFrame) -> Exhibit:
     elif short.empty:
         message = _("No coverage is below what past quarters needed, as far as they tell.")
     elif part == "rep_name":
-        message = _("For {n} of {all} reps less is due than past quarters needed.").format(
-            n=formats.count(len(short)), all=formats.count(len(known))
+        message = _("For {parts} less is due than past quarters needed.").format(
+            parts=share_of_parts(part, len(short), len(known))
         )
     else:
         first = short.loc[(short["required_coverage"] - short["coverage"]).idxmax()]
-        message = _(
-            "{name} has too little: {due} due covers the gap {have} times, and past quarters needed {need} "
-            "({low} to {high})."
-        ).format(
+        text = _(
+            "{name} has too little: {due} due covers the gap {have} times, and past quarters needed {need}."
+        )
+        if show(first["open_due"]) == show(0):
+            text = _("{name} has too little: nothing is due, and past quarters needed {need} times the gap.")
+        message = text.format(
             name=formats.text(first[part]),
             due=show(first["open_due"]),
             have=formats.number(first["coverage"], 1),
-            need=formats.number(first["required_coverage"], 1),
-            low=formats.number(first["low"], 1),
-            high=formats.number(first["high"], 1),
+            need=with_range(
+                first["required_coverage"], first["low"], first["high"], lambda n: formats.number(n, 1)
+            ),
         )
     return Exhibit(message, table=table, units=units)
 
@@ -129,8 +151,8 @@ def _change_names() -> Mapping[str, str]:
         "transferred_out": _("handed over"),
         "postponed": _("later in the quarter"),
         "advanced": _("earlier in the quarter"),
-        "stage_moved": _("stage"),
-        "recategorised": _("category"),
+        "stage_moved": _("in another stage"),
+        "recategorised": _("in another category"),
     }
 
 
@@ -138,20 +160,24 @@ def changes(frame: pd.DataFrame) -> Exhibit:
     """What changed since a week ago, deal by deal, from ``pipeline.changes``."""
     show, names = _money(frame), _change_names()
     told = []
-    for change in ("won", "lost", "created", "pulled_in", "pushed", "up", "down"):
+    for change in _MOVES:
         rows = frame[frame["change"] == change]
         if len(rows):
             told.append(
                 _("{deals} {change} ({amount})").format(
                     deals=formats.count(rows["opportunity_id"].nunique()),
                     change=names[change],
-                    amount=show(abs(rows["effect"].sum())),
+                    amount=formats.money(
+                        float(rows["effect"].sum()), str(frame.attrs.get("currency", "USD")), signed=True
+                    ),
                 )
             )
     net = float(frame["effect"].sum())
     message = _("Since the week before: {changes}.").format(changes=formats.listed(told)) if told else ""
     direction = _("The pipeline due in the quarter is {amount} larger.")
-    if net < 0:
+    if show(net) == show(0):
+        direction = _("The pipeline due in the quarter is as large as before.")
+    elif net < 0:
         direction = _("The pipeline due in the quarter is {amount} smaller.")
     message = f"{message} {direction.format(amount=show(abs(net)))}".strip()
     by_deal = frame.groupby("opportunity_id", sort=False)
@@ -200,13 +226,16 @@ def commit_risks(frame: pd.DataFrame) -> Exhibit:
     table["close_date"] = frame["close_date"]
     table["why"] = [_risk_text(row) for row in frame.to_dict("records")]
     table.attrs = dict(frame.attrs)
-    message = _(
-        "Something speaks against {deals} of the {all} in commit and best case: {amount} of {total}."
-    ).format(
-        deals=formats.count(len(frame)),
-        all=_deals(int(frame.attrs.get("deals", len(frame)))),
-        amount=show(frame.attrs.get("amount_at_risk")),
-        total=show(frame.attrs.get("amount")),
+    counted = int(frame.attrs.get("deals", len(frame)))
+    at_risk, total = show(frame.attrs.get("amount_at_risk")), show(frame.attrs.get("amount"))
+    which = _("{deals} of the {all}")
+    if len(frame) >= counted:
+        which = ngettext("the one deal", "all {all}", counted)
+    amount = at_risk if at_risk == total else _("{amount} of {total}").format(amount=at_risk, total=total)
+    if at_risk == show(0):
+        amount = _("no amount")
+    message = _("Something speaks against {which} in commit and best case: {amount}.").format(
+        which=which.format(deals=formats.count(len(frame)), all=_deals(counted)), amount=amount
     )
     return Exhibit(message, table=table, units={"amount": "money", "close_date": "date"})
 
@@ -242,9 +271,11 @@ def questions(frame: pd.DataFrame) -> Exhibit:
     if formats.is_missing(first["share"]):
         message = _("No past quarter says how likely a deal is; the largest come first.")
     else:
-        message = _(
+        message = ngettext(
+            "An answer on {name} ({amount}) narrows the landing most: {share} of what is uncertain.",
             "An answer on {name} ({amount}) narrows the landing most: {share} of what is uncertain; these "
-            "{n} together hold {together}."
+            "{n} together hold {together}.",
+            len(frame),
         ).format(
             name=formats.text(table["name"].iloc[0]),
             amount=show(first["amount"]),
@@ -264,7 +295,11 @@ def _question(row: Mapping[Any, Any], show: Callable[[Any], str]) -> str:
         ),
         "what_is_the_next_step": _("What is the next step, and when?"),
         "is_the_amount_agreed": _("It was {before} a month ago: is the amount agreed?"),
-        "why_this_time": _("Pushed {pushes} times: why does it close this time?"),
+        "why_this_time": ngettext(
+            "Pushed {pushes} time: why does it close this time?",
+            "Pushed {pushes} times: why does it close this time?",
+            1 if row.get("pushes") == 1 else 2,
+        ),
         "why_so_long_in_stage": _(
             "{age} in its stage, which nine in ten leave within {limit}: what holds it?"
         ),
@@ -281,106 +316,3 @@ def _question(row: Mapping[Any, Any], show: Callable[[Any], str]) -> str:
         pushes=formats.count(row.get("pushes")),
         idle=formats.days(row.get("days_without_activity")),
     )
-
-
-def ageing(frame: pd.DataFrame) -> Exhibit:
-    """How many open deals are older than their stage's own past, from ``pipeline.ageing``."""
-    show = _money(frame)
-    old, judged = int(frame["over_p90"].sum()), int((frame["deals"] - frame["no_benchmark"]).sum())
-    expected = judged / 10
-    message = _(
-        "{old} of {deals} are in their stage longer than nine in ten stayed, {amount} in all; one in ten, "
-        "{expected}, would be usual."
-    ).format(
-        old=formats.count(old),
-        deals=ngettext("{n} open deal", "{n} open deals", judged).format(n=formats.count(judged)),
-        amount=show(frame["over_p90_amount"].sum()),
-        expected=formats.number(expected, 0 if expected >= 10 else 1),
-    )
-    columns = [
-        "stage",
-        "deals",
-        "amount",
-        "up_to_p50",
-        "p50_to_p75",
-        "p75_to_p90",
-        "over_p90",
-        "over_p90_amount",
-    ]
-    table = frame[[*columns, "p90"]].rename(columns={"p90": "p90_days"})
-    table.attrs = dict(frame.attrs)
-    units = dict.fromkeys(["deals", "up_to_p50", "p50_to_p75", "p75_to_p90", "over_p90"], "deals")
-    return Exhibit(
-        message,
-        table=table,
-        units={**units, "amount": "money", "over_p90_amount": "money", "p90_days": "days"},
-    )
-
-
-def bridge(frame: pd.DataFrame) -> Exhibit:
-    """Why bookings changed, in four parts, from ``pipeline.bridge``."""
-    show = _money(frame)
-    by_step = frame.set_index("step")
-    names = {
-        "bookings_before": _("Before"),
-        "volume": _("Deals in play"),
-        "timing": _("Share decided"),
-        "win_rate": _("Win rate"),
-        "deal_size": _("Deal size"),
-        "bookings_after": _("Now"),
-    }
-    before, after = (float(by_step.loc[step, "amount"]) for step in _TOTALS)
-    change = after - before
-    begin = _("Bookings are {amount} up.") if change >= 0 else _("Bookings are {amount} down.")
-    parts = by_step.drop(index=list(_TOTALS))
-    sure = parts[parts["is_evidence"].astype(bool)]
-    message = begin.format(amount=show(abs(change)))
-    if len(sure):
-        told = [
-            _("{name} {amount} ({interval})").format(
-                name=names[str(step)],
-                amount=formats.money(row["amount"], str(frame.attrs.get("currency", "USD")), signed=True),
-                interval=formats.interval(row["low"], row["high"], show),
-            )
-            for step, row in sure.iterrows()
-        ]
-        message += " " + _("More than chance: {parts}.").format(parts=formats.listed(told))
-    else:
-        message += " " + _("No part of the change is more than chance.")
-    drawn = frame.assign(step=frame["step"].replace(dict(zip(_TOTALS, ("opening", "closing"), strict=True))))
-    picture = charts.waterfall(
-        drawn,
-        currency=str(frame.attrs.get("currency", "USD")),
-        labels={**names, "opening": names["bookings_before"], "closing": names["bookings_after"]},
-    )
-    told = [f"{name} {show(by_step.loc[step, 'amount'])}" for step, name in names.items()]
-    alternative = _("A bridge of bars from the bookings before to those now: {steps}.").format(
-        steps="; ".join(told)
-    )
-    columns = ("step", "amount", "low", "high", "factor_before", "factor_after", "n_before", "n_after")
-    return Exhibit(message, picture, columns, alternative)
-
-
-def slippage(frame: pd.DataFrame) -> Exhibit:
-    """How much of what was due moved out, quarter by quarter, from ``pipeline.slippage``."""
-    now, past = frame.iloc[-1], frame.iloc[:-1]["slippage"].dropna()
-    message = _("{share} of the {amount} that was due when the quarter opened has moved out of it").format(
-        share=formats.percent(now["slippage"]), amount=_money(frame)(now["due_amount"])
-    )
-    if len(past):
-        message += _("; in the {n} quarters before it was {low} to {high}").format(
-            n=formats.count(len(past)), low=formats.percent(past.min()), high=formats.percent(past.max())
-        )
-    columns = [
-        "quarter",
-        "due_deals",
-        "due_amount",
-        "won_amount",
-        "lost_amount",
-        "moved_out_amount",
-        "slippage",
-    ]
-    table = frame[[name for name in columns if name in frame]].iloc[::-1].reset_index(drop=True)
-    table.attrs = dict(frame.attrs)
-    units = dict.fromkeys(["due_amount", "won_amount", "lost_amount", "moved_out_amount"], "money")
-    return Exhibit(message + ".", table=table, units={**units, "due_deals": "deals", "slippage": "share"})

@@ -11,6 +11,7 @@ from salesops_kit import formats
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.display.narrative import Exhibit
 from salesops_kit.display.stories.funnel import exclusions
+from salesops_kit.display.tables import label as heading
 from salesops_kit.language import _, ngettext
 
 __all__ = [
@@ -82,11 +83,17 @@ def _checks_message(raised: pd.DataFrame, clear: int, currency: str) -> str:
         if counts.get(name, 0)
     ]
     if not parts:
-        return _("None of {n} checks finds anything.").format(n=formats.count(clear))
-    passed = ngettext("{n} check finds nothing", "{n} checks find nothing", clear).format(
-        n=formats.count(clear)
-    )
-    message = _("The checks raise {found}; {passed}.").format(found=formats.listed(parts), passed=passed)
+        if not clear:
+            return _("No check could be made.")
+        return ngettext(
+            "The one check that was made finds nothing.", "None of {n} checks finds anything.", clear
+        ).format(n=formats.count(clear))
+    message = _("The checks raise {found}.").format(found=formats.listed(parts))
+    if clear:
+        passed = ngettext("{n} check finds nothing", "{n} checks find nothing", clear).format(
+            n=formats.count(clear)
+        )
+        message = _("The checks raise {found}; {passed}.").format(found=formats.listed(parts), passed=passed)
     acted = raised[raised["severity"] != "info"]
     worst = acted.sort_values(["amount", "rows"], ascending=False).head(1)
     if len(worst) and worst["amount"].iloc[0] > 0:
@@ -103,14 +110,27 @@ def scores(frame: pd.DataFrame) -> Exhibit:
     total = frame.attrs.get("total", {})
     first = frame.iloc[0]
     wrong, deals = int(total.get("with_problem", 0)), int(total.get("deals", 0))
-    if wrong == 0:
-        message = _("No error or warning touches any of the {n} deals.").format(n=formats.count(deals))
+    if deals == 0:
+        message = _("No deal is open, and none was closed in the quarter.")
+    elif wrong == 0:
+        message = ngettext(
+            "No error or warning touches the one deal.",
+            "No error or warning touches any of the {n} deals.",
+            deals,
+        ).format(n=formats.count(deals))
     else:
-        message = _("An error or warning touches {wrong} of {deals} deals: the score is {score}.").format(
+        text = _("An error or warning touches {wrong} of {deals} deals: the score is {score}.")
+        if wrong == deals:
+            text = ngettext(
+                "An error or warning touches the one deal: the score is {score}.",
+                "An error or warning touches all {deals} deals: the score is {score}.",
+                deals,
+            )
+        message = text.format(
             wrong=formats.count(wrong), deals=formats.count(deals), score=formats.percent(total["score"], 1)
         )
-        if len(frame) > 1:
-            message += " " + _("{name} has most to mend, with {score}.").format(
+        if len(frame) > 1 and first["score"] < frame["score"].max():
+            message += " " + _("The lowest score is that of {name}, {score}.").format(
                 name=formats.text(first[label]), score=formats.percent(first["score"], 1)
             )
     columns = [label, "score", "deals", "with_problem", "amount_with_problem", "amount_score"]
@@ -177,7 +197,10 @@ def fix_list(frame: pd.DataFrame) -> Exhibit:
     message = ngettext("{n} problem is to be mended", "{n} problems are to be mended", len(frame)).format(
         n=formats.count(len(frame))
     )
-    message += ngettext(" by {n} owner", " by {n} owners", owners).format(n=formats.count(owners))
+    if owners:
+        message += ngettext(" by {n} owner", " by {n} owners", owners).format(n=formats.count(owners))
+    else:
+        message += _("; no record has an owner")
     exposed = owned.drop_duplicates(["table", "record_id"]).groupby(who)["amount"].sum()
     if len(exposed) and exposed.max() > 0:
         message += _("; most money is exposed with {name}, {amount}").format(
@@ -192,17 +215,24 @@ def fix_list(frame: pd.DataFrame) -> Exhibit:
     shown["now"] = [
         _as_read(*cell, currency) for cell in zip(frame["table"], shown["field"], shown["now"], strict=True)
     ]
+    shown["suggested"] = [
+        _as_read(*cell, currency)
+        for cell in zip(frame["table"], shown["field"], shown["suggested"], strict=True)
+    ]
+    shown["field"] = [heading(field) if field else "" for field in shown["field"]]
     return Exhibit(message + ".", table=_table(shown, frame), units={"amount": "money"})
 
 
 def _as_read(table: str, field: str, value: str, currency: str) -> str:
-    """A value of a record as readers write it: money as money, anything else as it stands."""
+    """A value of a record as readers write it: money as money, days as dates, anything else as it stands."""
     column = TABLES[table].columns.get(field) if table in TABLES else None
-    if column is None or column.type != "money":
+    if column is None or not value:
         return value
     try:
-        return formats.money(Decimal(value), currency, exact=True)
-    except InvalidOperation:
+        if column.type == "date":
+            return formats.date(value)
+        return formats.money(Decimal(value), currency, exact=True) if column.type == "money" else value
+    except (InvalidOperation, ValueError):
         # What the import set aside is no number.
         return value
 
@@ -290,9 +320,11 @@ def burn_down(frame: pd.DataFrame) -> Exhibit:
     days = sorted(frame["known_date"].unique())
     total = frame.groupby("known_date")["problems"].sum()
     now = int(total[days[-1]])
-    text = ngettext("{n} problem of deals is open", "{n} problems of deals are open", now).format(
-        n=formats.count(now)
-    )
+    text = _("No problem of a deal is open")
+    if now:
+        text = ngettext("{n} problem of deals is open", "{n} problems of deals are open", now).format(
+            n=formats.count(now)
+        )
     if len(days) > 1:
         text += _(", after {before} on {day}").format(
             before=formats.count(total[days[0]]), day=formats.date(days[0])
@@ -334,7 +366,13 @@ def process(frame: pd.DataFrame) -> Exhibit:
         **dict.fromkeys(["p50", "p90", "most_days"], "days"),
         **dict.fromkeys(["open_deals", "over_limit"], "deals"),
     }
-    return Exhibit(message, table=_table(frame[columns], frame), units=units)
+    shown = frame[columns].assign(
+        required=[
+            formats.listed([heading(name.strip()) for name in str(names).split(",") if name.strip()])
+            for names in frame["required"]
+        ]
+    )
+    return Exhibit(message, table=_table(shown, frame), units=units)
 
 
 def service_levels(frame: pd.DataFrame) -> Exhibit:
@@ -343,6 +381,8 @@ def service_levels(frame: pd.DataFrame) -> Exhibit:
     message = ngettext(
         "{n} record waits for longer than promised.", "{n} records wait for longer than promised.", late
     ).format(n=formats.count(late))
+    if not late:
+        message = _("No record waits for longer than promised.")
     shown = frame.rename(columns={"title": "promise", "within_days": "within"})
     units = {"within": "days", "records": "count", "waiting": "count"}
     return Exhibit(
