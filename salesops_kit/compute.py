@@ -15,6 +15,7 @@ import pandas as pd
 
 from salesops_kit.data.dataset import Rows, team_tree
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean, unknown
+from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 
@@ -72,8 +73,9 @@ class Calculator:
         missing = [name for name in spec.tables if name not in self.rows.tables]
         if missing:
             raise NotAvailableError(
-                f"{spec.name} needs {' and '.join(missing)}, which the dataset lacks; "
-                f"it has {', '.join(sorted(self.rows.tables))}"
+                _("This needs {tables}, which the data lacks.").format(
+                    tables=", ".join(name.replace("_", " ") for name in missing)
+                )
             )
         fiscal_year = self.rows.settings.fiscal.year_number(self.period.start if self.period else self.as_of)
         names = [*spec.tables, *(name for name in spec.optional_tables if name in self.rows.tables)]

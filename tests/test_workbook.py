@@ -291,11 +291,11 @@ def test_a_table_whose_inputs_are_missing_says_why_and_the_rest_goes_on(
     book = without(open_workbook(quarter="2026-Q1", data=data), "stages")
     frame = book.table("funnel.win_rate", by="owner_id")
     assert frame.empty
-    assert "needs stages, which the dataset lacks" in frame.attrs["unavailable"]
+    assert "needs stages, which the data lacks" in frame.attrs["unavailable"]
     book.show(frame, story.win_rate_spread)
     book.headlines("funnel.headlines")
     book.close()
-    assert "funnel.win_rate needs stages" in shown[0]["data"]["text/html"]
+    assert "This needs stages, which the data lacks." in shown[0]["data"]["text/html"]
     assert "funnel.headlines needs stages" in shown[1]["data"]["text/plain"]
     assert typed(shown, HEADLINE) == typed(shown, TABLE) == []
     assert typed(shown, SENTINEL) == [{"sentinel": ""}]

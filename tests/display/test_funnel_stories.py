@@ -146,14 +146,22 @@ def test_several_pipelines_have_headings_and_their_own_rare_stages() -> None:
 
 
 def test_bottlenecks_name_the_dearest_stage() -> None:
-    first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0)
+    first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0, revenue_lost_low=400_000.0)
     exhibit = funnel.bottlenecks(stages(first, stage("Qualify", 1)))
     assert exhibit.message == (
-        "Close costs most: in four quarters about €1.25M (€0 to €2M) of revenue, if its deals moved on at "
+        "Close costs most: in four quarters about €1.25M (€400K to €2M) of revenue, if its deals moved on at "
         "the best rate that a team of the company shows (75%)."
     )
     assert exhibit.figure is None
     assert not exhibit.is_text
+
+
+def test_what_may_be_nothing_is_no_loss() -> None:
+    first = stage("Close", 2, best_rate=0.75, revenue_lost=1_250_000.0)
+    assert funnel.bottlenecks(stages(first, stage("Qualify", 1))).message == (
+        "No stage is shown to cost revenue; in four quarters Close may have cost up to €2M, against the best"
+        " rate that a team of the company shows (75%)."
+    )
 
 
 @pytest.mark.parametrize("lost", [0.0, NAN, None, -1.0])
@@ -250,7 +258,7 @@ def test_stages_of_one_name_are_told_apart_in_words_and_tables() -> None:
     moving = funnel.stage_conversion(frame)
     assert moving.message.startswith("Offer (Direct) holds deals back: ")
     assert "(Offer (Direct)) to 50% (Offer (Renewal))" in moving.alternative
-    lost = funnel.bottlenecks(frame.assign(revenue_lost=[9.0, 0.0, 0.0]))
+    lost = funnel.bottlenecks(frame.assign(revenue_lost=[9.0, 0.0, 0.0], revenue_lost_low=[1.0, 0.0, 0.0]))
     assert lost.message.startswith("Offer (Direct) costs most: ")
     for exhibit in (moving, lost):
         assert exhibit.table is not None

@@ -201,6 +201,7 @@ def stage_conversion(frame: pd.DataFrame) -> Exhibit:
         columns,
         alternative,
         table=apart,
+        said=(_("No evidence of a difference from the company in any stage."),),
     )
 
 
@@ -252,6 +253,18 @@ def bottlenecks(frame: pd.DataFrame) -> Exhibit:
     if formats.is_missing(lost) or lost <= 0:
         return Exhibit(_("No stage stays behind the best rate that the company's teams show."), is_text=True)
     first = frame.iloc[0]
+    if not first["revenue_lost_low"] > 0:
+        # What may as well be nothing is no loss, and no ranking.
+        most = frame.loc[frame["revenue_lost_high"].idxmax()]
+        message = _(
+            "No stage is shown to cost revenue; in four quarters {stage} may have cost up to {amount},"
+            " against the best rate that a team of the company shows ({best})."
+        ).format(
+            stage=formats.text(most["stage"]),
+            amount=formats.money(most["revenue_lost_high"], _currency(frame)),
+            best=formats.percent(most["best_rate"]),
+        )
+        return Exhibit(message, columns=columns, table=frame)
     message = _(
         "{stage} costs most: in four quarters about {amount} of revenue, if its deals moved on at the best "
         "rate that a team of the company shows ({best})."
