@@ -296,7 +296,7 @@ def test_a_table_whose_inputs_are_missing_says_why_and_the_rest_goes_on(
     book.headlines("funnel.headlines")
     book.close()
     assert "This needs stages, which the data lacks." in shown[0]["data"]["text/html"]
-    assert "funnel.headlines needs stages" in shown[1]["data"]["text/plain"]
+    assert "This needs stages, which the data lacks." in shown[1]["data"]["text/plain"]
     assert typed(shown, HEADLINE) == typed(shown, TABLE) == []
     assert typed(shown, SENTINEL) == [{"sentinel": ""}]
 
