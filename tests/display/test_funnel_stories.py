@@ -50,6 +50,7 @@ def reps(*rows: tuple[str, int, int], **test: Any) -> pd.DataFrame:
     frame["rate"] = frame["won"] / frame["n"].where(frame["n"] > 0)
     frame["low"], frame["high"] = frame["rate"] - 0.1, frame["rate"] + 0.1
     frame["won_amount"] = 1.0
+    frame["shrunk_rate"] = 0.5 * frame["rate"] + 0.25
     frame.attrs |= {"options": {"by": "owner_id"}, "test": test}
     return frame
 
@@ -209,7 +210,8 @@ def test_reps_are_ranked_only_on_evidence() -> None:
     rows = (("Ann", 30, 10), ("Bo", 10, 60))
     found = funnel.win_rate_spread(reps(*rows, evidence=True, p_value=0.0004, note="said"))
     assert found.message == (
-        "Reps win at different rates, from 14% to 75% (2 reps on 110 closed deals, p < 0.001)."
+        "Reps win at different rates: from 32% to 62%, chance allowed for (2 reps on 110 closed deals,"
+        " p < 0.001)."
     )
     assert found.figure is not None
     assert row_labels(found.figure) == ["Ann", "Bo"]

@@ -351,8 +351,12 @@ def win_rate_spread(frame: pd.DataFrame) -> Exhibit:
     deals = ngettext("{n} closed deal", "{n} closed deals", int(closed["n"].sum()))
     scale = _("{reps} on {deals}").format(reps=who, deals=deals.format(n=formats.count(closed["n"].sum())))
     if test.get("evidence"):
-        low, high = closed["rate"].min(), closed["rate"].max()
-        message = _("Reps win at different rates, from {low} to {high} ({scale}, {p}).").format(
+        # What chance alone gives to few deals is no rep's rate.
+        steady = closed["shrunk_rate"].fillna(closed["rate"])
+        low, high = steady.min(), steady.max()
+        message = _(
+            "Reps win at different rates: from {low} to {high}, chance allowed for ({scale}, {p})."
+        ).format(
             low=formats.percent(low),
             high=formats.percent(high),
             scale=scale,
