@@ -163,7 +163,7 @@ def test_a_text_of_another_team_stops_its_report_alone(desk: Desk, tmp_path: Pat
     assert error.message == "isolation: texts of other teams stand in notebook.ipynb: account id"
     root = desk.base / "reports"
     for path in (path for path in root.rglob("*") if path.is_file() and "company" not in path.parts):
-        assert b"9001" not in path.read_bytes(), path
+        assert b"acct-9001" not in path.read_bytes(), path
 
 
 def test_what_cannot_be_searched_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
