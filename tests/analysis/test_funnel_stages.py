@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any
 
 import ibis
@@ -270,6 +271,15 @@ def reference_of(walks: list[list[dict[str, Any]]], **more: Any) -> dict[str, An
     return company_reference(states_table(walks), stages_table(), **options)
 
 
+def log_log_limits(rate: float, n: int) -> tuple[float, float]:
+    power = math.exp(1.9599639845 * math.sqrt(rate * (1 - rate) / n) / (rate * -math.log(rate)))
+    return rate**power, rate ** (1 / power)
+
+
+def hypotenuse(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(one**2 + other**2 - 2 * correlation * one * other)
+
+
 def test_bottleneck_is_ranked_by_revenue_and_tested_against_the_company() -> None:
     walks = teams_of(*SHARES)
     reference = reference_of(walks)
@@ -289,12 +299,16 @@ def test_bottleneck_is_ranked_by_revenue_and_tested_against_the_company() -> Non
     assert top["evidence"]
     # The team is a third of the company: the difference is two thirds of that from the others.
     assert top["difference"] == pytest.approx(2 / 3 * (5 / 40 - 52 / 80))
-    spread = (1 - 2 / 3) * (1 / 8 * 7 / 8 / 40) + 57 / 120 * 63 / 120 / 120
-    # It is never narrower than the difference of two independent samples implies.
-    assert spread > (2 / 3) ** 2 * (1 / 8 * 7 / 8 / 40 + 52 / 80 * 28 / 80 / 80)
     half = (top["difference_high"] - top["difference_low"]) / 2 / 1.959964
-    # The limits of the rates lie at unequal distances, which changes little.
-    assert half**2 == pytest.approx(spread, rel=0.02)
+    # It is never narrower than the difference of two independent samples implies.
+    assert half**2 > (2 / 3) ** 2 * (1 / 8 * 7 / 8 / 40 + 52 / 80 * 28 / 80 / 80)
+    # Limits of the two rates on the log(-log) scale, put together by their distances (MOVER).
+    (low, high), (mean_low, mean_high) = log_log_limits(5 / 40, 40), log_log_limits(57 / 120, 120)
+    shared = 1 / 3 * (high - low) / (mean_high - mean_low)
+    below = hypotenuse(5 / 40 - low, mean_high - 57 / 120, shared)
+    above = hypotenuse(high - 5 / 40, 57 / 120 - mean_low, shared)
+    assert top["difference"] - top["difference_low"] == pytest.approx(below, rel=1e-6)
+    assert top["difference_high"] - top["difference"] == pytest.approx(above, rel=1e-6)
     # Beside it stands Negotiation, with nothing lost and nothing to test.
     assert frame["stage"].tolist() == ["Discovery", "Negotiation"]
     assert frame["revenue_lost"].iloc[1] == 0
