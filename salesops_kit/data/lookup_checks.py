@@ -112,10 +112,10 @@ def _beyond_a_quarter(
     ).fetchone()
     if found:
         row, first, last, n = found
-        months = filling.settings.fiscal_start_month
+        month = filling.settings.fiscal_start_month
         yield Problem(
             "the period lies in no one fiscal quarter", file=other.name, row=row, column=lookup.value,
-            expected=f"days of one quarter of a fiscal year that begins in month {months}",
+            expected=f"days of one quarter of a fiscal year that begins in month {month}",
             got=f"{first or '(none)'} to {last or '(none)'}", count=n,
             next_step="Set `fiscal_start_month` (and `calendar`) as the CRM has them, or leave the rows of "
             f"longer periods out of {filling.source.name}.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from salesops_kit.starting.start import Question
+    from salesops_kit.starting.deciding import Question
 
 
 def asked(question: Question) -> str:
@@ -48,9 +48,10 @@ def start(
 ) -> None:
     """From one downloaded file to a workspace with its first reports."""
     from salesops_kit.publishing import progress
+    from salesops_kit.starting import deciding
     from salesops_kit.starting import start as starting
 
-    options = starting.Options(
+    options = deciding.Options(
         fiscal_start_month, tuple(won or ()), tuple(lost or ()), amount, currency, zone, dates, sheet,
         stage, close_date,
     )  # fmt: skip
@@ -59,7 +60,7 @@ def start(
         export,
         out,
         options=options,
-        ask=asked if asks else starting.proposed,
+        ask=asked if asks else deciding.proposed,
         tell=print,
         progress=progress.progress_for(),
         jobs=jobs,

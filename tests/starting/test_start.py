@@ -22,7 +22,8 @@ from salesops_kit.data.recognise import recognise
 from salesops_kit.errors import InputError
 from salesops_kit.project import ROOT_VARIABLE, WORKSPACE_FILE
 from salesops_kit.starting import start as starting
-from salesops_kit.starting.start import Options, closed_won, decide, proposed
+from salesops_kit.starting.deciding import Ask, Options, Question, decide, proposed
+from salesops_kit.starting.start import closed_won
 from salesops_kit.starting.workspace import make_workspace, write_yaml
 from salesops_kit.starting.writing import mapping_of, settings_of
 
@@ -103,7 +104,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def imported(path: Path, out: Path, options: Options = NOTHING, ask: starting.Ask = proposed) -> Any:
+def imported(path: Path, out: Path, options: Options = NOTHING, ask: Ask = proposed) -> Any:
     """What start does up to the import, without the reports."""
     from salesops_kit.data.dataset import import_export
 
@@ -175,7 +176,7 @@ def test_what_the_file_does_not_tell_is_asked(workspace: Path, tmp_path: Path) -
         imported(path, workspace, Options(dates="dmy"))
     asked: list[str] = []
 
-    def person(question: starting.Question) -> str:
+    def person(question: Question) -> str:
         asked.append(question.option)
         return {"--dates": "dmy", "--won": "done", "--zone": "Asia/Seoul", "--currency": "krw"}.get(
             question.option, question.proposal
