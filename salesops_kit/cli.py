@@ -16,6 +16,7 @@ import typer
 
 from salesops_kit import __version__, seals, terminal
 from salesops_kit.arguments import given, join_pairs
+from salesops_kit.collecting import collect_rarely
 from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, SalesOpsError
 from salesops_kit.fixes import commands as fix_commands
 from salesops_kit.starting import commands
@@ -78,6 +79,7 @@ LogLevels = Annotated[
 def main() -> NoReturn:
     """Run the command line; ends the process with a documented exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    collect_rarely()
     try:
         # Without standalone mode the code of a typer.Exit is returned.
         code = app(args=join_pairs(sys.argv[1:]), standalone_mode=False)
@@ -163,42 +165,49 @@ def run(
     log_level: LogLevels = None,
 ) -> None:
     """Run a plan: every report of every team and quarter, published under reports/."""
-    from salesops_kit.preparation import Preparation
-    from salesops_kit.project import project_root
-    from salesops_kit.publishing import plan_file, progress, run_summary
-    from salesops_kit.publishing import run_date as run_dates
-    from salesops_kit.publishing.run import run as run_plan
+    from salesops_kit.publishing.warm_kernels.owner import WarmKernels
 
     log_from(log_level)
-    root = reports or project_root() / REPORTS
-    told = plan_file.load_notify(notify) if notify else None
-    try:
-        chosen = given(parameter, parameters_file, parameters_yaml)
-        loaded = plan_file.load_plan(plan, tuple(chosen.values.items()), chosen.places)
-        told = told or loaded.plan.notify
-        day = run_dates.parse_run_date(run_date) if run_date else None
-        preparation = Preparation(loaded.plan.data)
-        notes: list[Problem] = []
-        if run_dates.uses_run_date(loaded):
-            until = dt.date.fromisoformat(preparation.snapshot["observed_until"])
-            known = run_dates.Known(preparation.settings.fiscal, preparation.names()["quarters"], until)
-            day = terminal.chosen_run_date(day, preparation.settings.zone)
-            loaded, notes = run_dates.resolve(loaded, day, known)
-        result = run_plan(
-            loaded,
-            preparation,
-            reports_root=root,
-            jobs=jobs,
-            only=only or (),
-            force=force,
-            failed_only=failed,
-            dry_run=dry_run,
-            progress=progress.Lines(sys.stderr) if progress_bar is False else progress.progress_for(),
-        )
-    except BaseException as error:
-        if told and not dry_run:
-            _tell(told, run_summary.summary_of_error(error, plan=plan.name))
-        raise
+    with WarmKernels() as kernels:
+        if not dry_run:
+            # It imports while this process does, and finds out what has to run.
+            kernels.begin()
+        from salesops_kit.preparation import Preparation
+        from salesops_kit.project import project_root
+        from salesops_kit.publishing import plan_file, progress, run_summary
+        from salesops_kit.publishing import run_date as run_dates
+        from salesops_kit.publishing.run import run as run_plan
+
+        root = reports or project_root() / REPORTS
+        told = plan_file.load_notify(notify) if notify else None
+        try:
+            chosen = given(parameter, parameters_file, parameters_yaml)
+            loaded = plan_file.load_plan(plan, tuple(chosen.values.items()), chosen.places)
+            told = told or loaded.plan.notify
+            day = run_dates.parse_run_date(run_date) if run_date else None
+            preparation = Preparation(loaded.plan.data)
+            notes: list[Problem] = []
+            if run_dates.uses_run_date(loaded):
+                until = dt.date.fromisoformat(preparation.snapshot["observed_until"])
+                known = run_dates.Known(preparation.settings.fiscal, preparation.names()["quarters"], until)
+                day = terminal.chosen_run_date(day, preparation.settings.zone)
+                loaded, notes = run_dates.resolve(loaded, day, known)
+            result = run_plan(
+                loaded,
+                preparation,
+                reports_root=root,
+                jobs=jobs,
+                only=only or (),
+                force=force,
+                failed_only=failed,
+                dry_run=dry_run,
+                kernels=kernels,
+                progress=progress.Lines(sys.stderr) if progress_bar is False else progress.progress_for(),
+            )
+        except BaseException as error:
+            if told and not dry_run:
+                _tell(told, run_summary.summary_of_error(error, plan=plan.name))
+            raise
     result = replace(result, notes=(*notes, *result.notes))
     for note in result.notes:
         print(note, file=sys.stderr)

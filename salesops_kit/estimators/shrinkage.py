@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from salesops_kit.estimators.intervals import CONFIDENCE, Array, Numbers
 
@@ -41,8 +41,8 @@ def shrink(
     # With a mean of exactly 0 or 1 the beta distribution is a point, which the quantile function refuses.
     proper = (alpha > 0) & (beta > 0)
     safe_alpha, safe_beta = np.where(proper, alpha, 1.0), np.where(proper, beta, 1.0)
-    low = np.where(proper, stats.beta.ppf(tail, safe_alpha, safe_beta), rate)
-    high = np.where(proper, stats.beta.ppf(1 - tail, safe_alpha, safe_beta), rate)
+    low = np.where(proper, special.betaincinv(safe_alpha, safe_beta, tail), rate)
+    high = np.where(proper, special.betaincinv(safe_alpha, safe_beta, 1 - tail), rate)
     return rate, low, high
 
 

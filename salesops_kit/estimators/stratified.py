@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from salesops_kit.estimators.intervals import CONFIDENCE, Numbers, z_value
 
@@ -61,5 +61,5 @@ def mantel_haenszel(
     p_value = missing
     if chance.sum() > 0:
         excess = (won - size * all_won / total).sum()
-        p_value = float(stats.chi2.sf(excess**2 / chance.sum(), 1))
+        p_value = float(special.chdtrc(1, excess**2 / chance.sum()))
     return StratifiedDifference(gap, gap - half, gap + half, p_value, int(both.sum()))

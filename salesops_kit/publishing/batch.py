@@ -31,8 +31,6 @@ from salesops_kit.publishing.temporary import own_folder, temporary_files_in
 from salesops_kit.publishing.warm_kernels.owner import WarmKernels
 from salesops_kit.publishing.worker import Outcome, WorkOrder
 
-BRIEF = 2
-
 
 @dataclass
 class Batch:
@@ -47,12 +45,12 @@ class Batch:
     plan: str
     lock: Lock
     stop: Stop
+    kernels: WarmKernels
     stops_at_jumps: bool = False
     leaf_teams: list[str] = field(init=False)
     tasks: list[Task] = field(default_factory=list)
     record: RunRecord = field(init=False)
     temporary: Path = field(init=False)
-    _kernels: WarmKernels = field(init=False)
 
     def __post_init__(self) -> None:
         self.leaf_teams = list(self.preparer.leaf_teams())
@@ -107,12 +105,10 @@ class Batch:
             should_stop=lambda: self.stop.is_wanted,
             make_executor=make_executor,
         )
-        # With few reports, what only some templates import costs more than it saves.
-        self._kernels = WarmKernels(workers, is_brief=len(todo) <= BRIEF * workers)
         try:
             with (
                 own_folder(self.lock.note) as self.temporary,
-                self._kernels,
+                self.kernels,
                 contextlib.closing(pool.run(len(todo))) as outcomes,
             ):
                 for index, outcome in outcomes:
@@ -132,7 +128,7 @@ class Batch:
         """The job's work order, with its slice written; a preparer's failure is the job's failure."""
         job, address = task.job, task.job.address
         with temporary_files_in(str(self.temporary)):
-            server = self._kernels.address()
+            server = self.kernels.address()
         try:
             shutil.rmtree(task.folder, ignore_errors=True)
             task.folder.mkdir(mode=files.PRIVATE_FOLDER_MODE)

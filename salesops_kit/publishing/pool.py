@@ -17,6 +17,8 @@ from salesops_kit.publishing.worker import Outcome, WorkOrder, start_worker, wor
 TICK_SECONDS = 0.2
 GRACE_SECONDS = 60
 ATTEMPTS = 2
+# Orders that wait for each worker: the first of a quarter takes longer to prepare than a report to run.
+AHEAD = 2
 END_SECONDS = 5
 PRELOADED = ["salesops_kit.publishing.preloaded"]
 
@@ -115,7 +117,7 @@ class Pool:
     def _room(self, index: int, flights: dict[Future[Outcome], _Flight]) -> int:
         """How many orders may be under way: one when a worker has died at any of them."""
         suspects = any(self._attempts.get(i) for i in (index, *(f.index for f in flights.values())))
-        return 1 if suspects else self.workers + 1
+        return 1 if suspects else self.workers * (1 + AHEAD)
 
     def _late(self, flights: dict[Future[Outcome], _Flight]) -> list[Future[Outcome]]:
         now = time.monotonic()

@@ -27,6 +27,7 @@ from salesops_kit.publishing.redact import redact
 from salesops_kit.publishing.schedule import Choice
 from salesops_kit.publishing.signals import stop_on_signals
 from salesops_kit.publishing.templates import Template, available
+from salesops_kit.publishing.warm_kernels.owner import WarmKernels
 
 SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 2
 
@@ -69,6 +70,7 @@ def run(
     progress: Progress | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     make_executor: ExecutorFactory = local_processes,
+    kernels: WarmKernels | None = None,
 ) -> RunResult:
     """Run a plan and publish its reports under ``reports_root``.
 
@@ -76,7 +78,7 @@ def run(
     before any kernel starts; ``dry_run`` stops there and returns the matrix. A report whose key has
     not changed since it was published is skipped, unless ``force``; with ``failed_only`` so is every
     report whose last run was good. One failing report stops no other. A failed gate keeps the reports
-    that it is about back. ``limits`` replace those of the plan.
+    that it is about back. ``limits`` replace those of the plan; ``kernels`` may have begun before.
     :class:`~salesops_kit.errors.LockHeldError` is raised when another run publishes there, and
     :class:`~salesops_kit.errors.SalesOpsError` when the reports folder can no longer be written: what
     was published stands, and the next run puts right what this one left. Ctrl-C and SIGTERM drop what
@@ -94,6 +96,9 @@ def run(
     rows = tuple(matrix(planned))
     if dry_run:
         return RunResult(rows=rows)
+    workers = jobs or loaded.plan.jobs
+    kernels = kernels or WarmKernels()
+    kernels.spares = workers
     try:
         with stop_on_signals() as stop, hold_lock(reports_root) as lock:
             links = link_prefix(preparer.settings.record_link)
@@ -108,11 +113,12 @@ def run(
                 plan=loaded.file,
                 lock=lock,
                 stop=stop,
+                kernels=kernels,
                 stops_at_jumps=loaded.plan.jumps == "stop",
             )
             try:
                 batch.prepare(planned, Choice(force=force, failed_only=failed_only))
-                batch.run(jobs or loaded.plan.jobs, make_executor)
+                batch.run(workers, make_executor)
             finally:
                 shutil.rmtree(reports_root / STAGING, ignore_errors=True)
             notes += batch.notes()

@@ -15,7 +15,7 @@ from tests.publishing.kit import short_folder
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[str]:
     """The address of the fork server, which every run of these tests uses."""
-    with WarmKernels(spares=2, is_brief=True) as server, pytest.MonkeyPatch.context() as patch:
+    with WarmKernels(spares=2) as server, pytest.MonkeyPatch.context() as patch:
         address = server.address()
         patch.setenv(ADDRESS_VARIABLE, address)
         yield address

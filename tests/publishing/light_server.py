@@ -13,8 +13,8 @@ def use() -> None:
 
 
 if __name__ == "__main__":
-    preload.FIRST = ("ipykernel.ipkernel", "ipykernel.kernelapp", "IPython.core.pylabtools")
-    preload.LATER = preload.KIT_MODULES = preload.KIT_PACKAGES = ()
+    preload.LIBRARIES = ("ipykernel.ipkernel", "ipykernel.kernelapp", "IPython.core.pylabtools")
+    preload.KIT_MODULES = preload.KIT_PACKAGES = ()
     for step in ("_draw", "_format", "_compile"):
         setattr(preload, step, lambda: None)
     server.main()

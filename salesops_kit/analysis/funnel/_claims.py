@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from salesops_kit.estimators.intervals import (
     SIGNIFICANCE,
@@ -15,6 +15,7 @@ from salesops_kit.estimators.intervals import (
     Numbers,
     benjamini_hochberg,
     difference,
+    fisher_exact,
     ratio,
     two_sided_p,
 )
@@ -82,10 +83,10 @@ def _two_group_p(won: Array, size: Array, other_won: Array, other_size: Array) -
     share = ratio(total_won, total)
     expected = np.minimum(size, other_size) * np.minimum(share, 1 - share)
     excess = won - size * share
-    p_values = stats.chi2.sf(ratio(excess**2 * total, size * other_size * share * (1 - share)), 1)
+    p_values = special.chdtrc(1, ratio(excess**2 * total, size * other_size * share * (1 - share)))
     p_values = np.where((size > 0) & (other_size > 0), p_values, np.nan)
     for place in np.flatnonzero((expected < LEAST_EXPECTED) & ~np.isnan(p_values)):
         lost, other_lost = size[place] - won[place], other_size[place] - other_won[place]
         cells = np.array([[won[place], lost], [other_won[place], other_lost]]).round().astype(int)
-        p_values[place] = stats.fisher_exact(cells).pvalue
+        p_values[place] = fisher_exact(cells)
     return np.asarray(p_values, float)

@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from salesops_kit import formats
 from salesops_kit.data.engine import collect
@@ -137,10 +137,10 @@ def _by_month(weeks: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, dt
     closed, expected = result["closed"].to_numpy(float), result["expected_closed"].to_numpy(float)
     result["ratio"] = ratio(closed, expected)
     tail = (1 - CONFIDENCE) / 2
-    low = np.where(closed > 0, stats.chi2.ppf(tail, 2 * np.maximum(closed, 1)) / 2, 0.0)
+    low = np.where(closed > 0, special.gammaincinv(np.maximum(closed, 1), tail), 0.0)
     result["low"] = ratio(low, expected)
-    result["high"] = ratio(stats.chi2.ppf(1 - tail, 2 * closed + 2) / 2, expected)
-    result["p_value"] = np.where(expected > 0, stats.poisson.cdf(closed, expected), np.nan)
+    result["high"] = ratio(special.gammaincinv(closed + 1, 1 - tail), expected)
+    result["p_value"] = np.where(expected > 0, special.pdtr(closed, expected), np.nan)
     is_short = (result["high"] < LEAST_RATIO) & (result["p_value"] < SIGNIFICANCE)
     # The very first month has few deals that are old enough to tell; a later short one speaks for it too.
     short = np.flatnonzero(is_short & (closed.cumsum() < LEAST_RATIO * expected.cumsum()))

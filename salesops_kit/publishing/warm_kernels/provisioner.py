@@ -181,6 +181,6 @@ def _is_this_python(command: str) -> bool:
 def _own_address() -> str:
     """The server of this process, started when first asked for."""
     if not _own:
-        _own.append(WarmKernels(spares=1))
+        _own.append(WarmKernels())
         atexit.register(_own[0].close)
     return _own[0].address()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import selectors
@@ -12,7 +11,6 @@ import socket
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from salesops_kit.publishing.warm_kernels import kernel, preload, wire
 
 TICK_SECONDS = 1.0
 MOST_EARLY_DEATHS = 3
-LIFE = 0  # Standard input: it ends when the owner does.
+LIFE = 0  # Standard input, a socket: it ends when the owner does.
 
 
 @dataclass
@@ -47,9 +45,8 @@ class _Kernel:
 class Server:
     """Keeps ``spares`` kernels forked and ready, hands them out, and reports how they end."""
 
-    def __init__(self, listener: socket.socket, root: Path, spares: int, later: Sequence[str] = ()) -> None:
+    def __init__(self, listener: socket.socket, root: Path, spares: int) -> None:
         self.listener, self.root, self.spares = listener, root, spares
-        self.later = deque(later)
         self.owner = os.getppid()
         self.selector = selectors.DefaultSelector()
         self.kernels: dict[int, _Kernel] = {}
@@ -74,13 +71,8 @@ class Server:
         try:
             while not self.is_ending:
                 self._fill()
-                events = self.selector.select(0 if self._is_idle() else TICK_SECONDS)
-                for key, _ in events:
+                for key, _ in self.selector.select(TICK_SECONDS):
                     key.data()
-                if not events and self._is_idle():
-                    preload.load(self.later.popleft())
-                    preload.settle()
-                    self.is_ending = self.is_ending or not is_alone()
                 # A process that was forked from the owner may hold the other end of standard input.
                 self.is_ending = self.is_ending or os.getppid() != self.owner
         except BaseException:
@@ -89,11 +81,6 @@ class Server:
             raise
         self._end()
         shutil.rmtree(self.root, ignore_errors=True)
-
-    def _is_idle(self) -> bool:
-        """Whether nobody waits, all spares are ready, and something is left to import."""
-        spares = [forked for forked in self.kernels.values() if forked.lease is None]
-        return bool(self.later) and not self.waiting and all(spare.connection for spare in spares)
 
     def _stop(self) -> None:
         self.is_ending = True
@@ -242,13 +229,7 @@ def is_alone() -> bool:
 
 
 def main() -> None:
-    """Serve on a listening socket that the owner made; standard input is the owner's life."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--listener", type=int, required=True)
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--spares", type=int, required=True)
-    parser.add_argument("--later", action="store_true")
-    options = parser.parse_args()
+    """Import, then serve at the socket that the owner hands over; standard input is the owner's life."""
     # `python -m` put this folder first; kernels look in their own.
     if sys.path and sys.path[0] == os.getcwd():  # noqa: PTH109
         del sys.path[0]
@@ -257,8 +238,12 @@ def main() -> None:
     preload.preload()
     if not is_alone():
         sys.exit("the fork server has more than one thread and would not be safe to fork")
-    later = preload.LATER if options.later else ()
-    Server(socket.socket(fileno=options.listener), options.root, options.spares, later).serve()
+    life = socket.socket(fileno=LIFE)
+    given = wire.receive_socket(life)
+    life.detach()
+    if given:
+        order, listener = given
+        Server(listener, Path(order["root"]), order["spares"]).serve()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,17 @@ def send(channel: socket.socket, message: dict[str, Any]) -> None:
         channel.settimeout(before)
 
 
+def send_socket(channel: socket.socket, message: dict[str, Any], given: socket.socket) -> None:
+    """Write one short message, and hand over a socket with it."""
+    socket.send_fds(channel, [json.dumps(message).encode("ascii")], [given.fileno()])
+
+
+def receive_socket(channel: socket.socket) -> tuple[dict[str, Any], socket.socket] | None:
+    """What :func:`send_socket` wrote; None at the end of the stream."""
+    content, handed, _flags, _address = socket.recv_fds(channel, CHUNK, 1)
+    return (json.loads(content), socket.socket(fileno=handed[0])) if content else None
+
+
 class Reader:
     """Whole messages from one end of a stream socket."""
 
