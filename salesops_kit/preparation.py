@@ -172,10 +172,13 @@ class Preparation:
             stored = {n: path for n, path in self.opened.paths.items() if n not in self.rows.derived}
             write_slice(self.rows, target, names=names, paths=stored)
             return
+        written = self._written.setdefault((target.parent.parent, team), {})
+        written |= write_slice(self._cut(team, members), target, names=names, paths=written)
+
+    def _cut(self, team: str, members: tuple[str, ...]) -> Rows:
         if team not in self._cuts:
             self._cuts[team] = scope.cut(self.rows, members)
-        written = self._written.setdefault((target.parent.parent, team), {})
-        written |= write_slice(self._cuts[team], target, names=names, paths=written)
+        return self._cuts[team]
 
     @cached_property
     def _known_texts(self) -> foreign.Known:
@@ -188,8 +191,9 @@ class Preparation:
 
     def mentions(self, params: Mapping[str, Any], text: str) -> bool:
         """Whether a job's own rows mention a text, so that its report may."""
-        members = self.tree.members(str(params.get("team", COMPANY)))
-        return members is None or foreign.mentions(scope.cut(self.rows, members), text)
+        team = str(params.get("team", COMPANY))
+        members = self.tree.members(team)
+        return members is None or foreign.mentions(self._cut(team, members), text)
 
     def exclusions(self) -> Any:
         """Every row that was set aside or flagged, as a frame."""

@@ -83,9 +83,10 @@ class _Search:
 
 
 def _spellings(text: str) -> set[str]:
-    """A text as it stands, in HTML, and both in JSON."""
+    """A text as it stands, in HTML as Python and as Jinja write it, and all in JSON."""
     escaped = html.escape(text)
-    return {text, escaped, *(json.dumps(spelling)[1:-1] for spelling in (text, escaped))}
+    spellings = {text, escaped, escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
+    return {*spellings, *(json.dumps(spelling)[1:-1] for spelling in spellings)}
 
 
 def _contents(path: Path) -> Iterator[bytes]:

@@ -51,7 +51,9 @@ def render(notebook: nbformat.NotebookNode, facts: Mapping[str, Any], *, locale:
 
 @lru_cache(maxsize=1)
 def _exporter() -> Any:
-    from nbconvert import HTMLExporter
+    # Its HTML exporter would parse the page once more, for what our template has seen to: it takes as long
+    # as all else.
+    from nbconvert import TemplateExporter
     from traitlets.config import Config
 
     config = Config(
@@ -64,13 +66,16 @@ def _exporter() -> Any:
             }
         }
     )
-    return HTMLExporter(
+    return TemplateExporter(
         config=config,
         template_name=PAGE.name,
+        template_extension=".html.j2",
+        file_extension=".html",
         extra_template_basedirs=[str(PAGE.parent)],
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
+        optimistic_validation=True,
         filters={"translate": _, "dates": _readable_dates},
     )
 

@@ -8,6 +8,7 @@ import json
 import time
 from pathlib import Path
 
+import markupsafe
 import pytest
 
 from salesops_kit.publishing import spreadsheets
@@ -31,6 +32,9 @@ def search(path: Path, *foreign: str, kind: str = "account name", ordinary: byte
         ("acct-9001", "ACCT-9001", False),
         ("Ørsted & Søn", html.escape("by Ørsted & Søn."), True),
         ("Smith & Sons", html.escape("by Smith & Sons."), True),
+        ("O'Brien & Søns", html.escape("by O'Brien & Søns."), True),
+        ("O'Brien & Sons", str(markupsafe.escape("by O'Brien & Sons.")), True),
+        ('Zvxq "Z" Inc', str(markupsafe.escape('by Zvxq "Z" Inc.')), True),
         ('Sm"ith\tCo', json.dumps({"name": 'Sm"ith\tCo'}), True),
         ("Ørsted & Søn", json.dumps("Ørsted & Søn"), True),
         ("華為技術公司", "本季華為技術公司成交", True),

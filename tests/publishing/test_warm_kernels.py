@@ -117,19 +117,17 @@ def test_the_server_has_one_thread(warm: None, kernels: str) -> None:
 
 
 def test_whatever_is_preloaded_leaves_one_thread(tmp_path: Path) -> None:
-    """In a process of its own: the modules that are imported while nobody waits, too."""
+    """In a process of its own."""
     code = (
         "from salesops_kit.publishing.warm_kernels import preload, server\n"
-        "preload.limit_threads(); preload.preload()\n"
-        "for name in preload.LATER: preload.load(name)\n"
-        "preload.settle(); assert server.is_alone(); print('alone')"
+        "preload.limit_threads(); preload.preload(); assert server.is_alone(); print('alone')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "alone\n", done.stderr
 
 
 def test_everything_that_is_preloaded_exists() -> None:
-    names = (*preload.FIRST, *preload.LATER, *preload.KIT_MODULES)
+    names = (*preload.LIBRARIES, *preload.KIT_MODULES)
     assert [name for name in names if find_spec(name) is None] == []
 
 
