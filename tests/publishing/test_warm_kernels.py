@@ -264,6 +264,66 @@ def test_a_server_that_cannot_start_is_given_up(
     assert "no_such_module" in caplog.text
 
 
+def test_a_server_that_has_begun_serves_where_it_is_told_to_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ADDRESS_VARIABLE)
+    monkeypatch.setattr(owner, "MODULE", light_server.MODULE)
+    with WarmKernels() as begun:
+        begun.begin()
+        pid = begun.pid
+        begun.spares = 2
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        address = Path(begun.address())
+        assert address.parent.parent == tmp_path
+        assert begun.pid == pid
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(60)
+            channel.connect(str(address))
+            wire.send(channel, {"environment": dict(os.environ), "folder": str(tmp_path)})
+            answer = wire.Reader(channel).next(60)
+        assert answer is not None
+        assert psutil.Process(answer["pid"]).ppid() == pid
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_nobody_asked_for_kernels_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also amid its imports, which it does not interrupt to look whether it is still wanted."""
+    monkeypatch.delenv(ADDRESS_VARIABLE)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with WarmKernels() as unused:
+        unused.begin()
+        pid = unused.pid
+    assert pid is not None
+    assert gone(pid, seconds=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_server_that_is_importing_goes_with_its_owner(tmp_path: Path, is_asked: bool) -> None:
+    code = (
+        "import time\nfrom salesops_kit.publishing.warm_kernels.owner import WarmKernels\n"
+        f"kernels = WarmKernels()\nkernels.begin()\nif {is_asked}: kernels.address()\n"
+        "print(kernels.pid, flush=True)\ntime.sleep(600)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert gone(pid, seconds=60)
+    assert [left for left in tmp_path.iterdir() if left.name.startswith("so-")] == []
+
+
 def test_a_server_goes_with_its_owner(tmp_path: Path) -> None:
     code = (
         "import time\nfrom salesops_kit.publishing.warm_kernels.owner import WarmKernels\n"
