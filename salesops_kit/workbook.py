@@ -281,7 +281,7 @@ class Workbook:
         self._find_checks(is_said=True)
         frame = self.table(name)
         if "unavailable" in frame.attrs:
-            self._say(frame.attrs["unavailable"])
+            self._say(frame.attrs["unavailable"], figures.note_html)
             return
         for row in frame.to_dict("records"):
             payload = {key: _rounded(value) for key, value in row.items()}
@@ -305,11 +305,12 @@ class Workbook:
 
         Where the table is not available or has no row, the reason is shown instead.
         """
-        reason = frame.attrs.get("unavailable", "")
-        if frame.empty and not reason:
-            reason = frame.attrs.get("empty") or _("No deal falls under this question.")
-        if reason:
-            self._say(reason)
+        if "unavailable" in frame.attrs:
+            self._say(frame.attrs["unavailable"], figures.note_html)
+            return
+        if frame.empty:
+            # Nothing found is an answer too.
+            self._say(frame.attrs.get("empty") or _("No deal falls under this question."), figures.text_html)
             return
         exhibit = story(frame)
         attrs = frame.attrs if exhibit.table is None else exhibit.table.attrs
@@ -339,8 +340,8 @@ class Workbook:
             shown[TABLE] = typed
         publish_display_data(shown)
 
-    def _say(self, sentence: str) -> None:
-        publish_display_data({"text/plain": sentence, "text/html": figures.notes_html([sentence])})
+    def _say(self, sentence: str, as_html: Callable[[str], str]) -> None:
+        publish_display_data({"text/plain": sentence, "text/html": as_html(sentence)})
 
     def close(self) -> None:
         """Say where the numbers come from and mark that the last cell was reached."""
@@ -348,7 +349,7 @@ class Workbook:
         text = _("Snapshot {digest}, {period}, as of {day}.").format(
             digest=self.rows.digest[:12], period=period, day=formats.date(self.as_of)
         )
-        html = figures.notes_html([text])
+        html = figures.note_html(text)
         publish_display_data(
             {
                 "text/plain": f"{text} {self._sentinel}".strip(),

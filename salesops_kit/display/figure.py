@@ -72,6 +72,11 @@ def text_html(message: str) -> str:
     return f'<p class="message">{escape(formats.visible(message))}</p>'
 
 
+def note_html(note: str) -> str:
+    """A sentence about the data, or why there is no answer."""
+    return f'<p class="note">{escape(formats.visible(note))}</p>'
+
+
 def notes_html(notes: Sequence[str]) -> str:
     """Sentences about the data as a short list."""
     items = "".join(f"<li>{escape(formats.visible(text))}</li>" for text in notes)

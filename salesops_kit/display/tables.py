@@ -20,6 +20,7 @@ from salesops_kit.language import _, ngettext
 from salesops_kit.sparkline import sparkline_svg
 
 CAP_ROWS = 200
+RANGES = "between"
 MONEY = "money"
 # A cell that holds a list of figures of this unit is drawn as a sparkline: "trend money", "trend rate".
 TREND = "trend"
@@ -67,7 +68,7 @@ def labels() -> dict[str, str]:
         "column_name": _("Column"),
         "booked": _("Booked"),
         "best_case": _("Best case"),
-        "between": _("Between"),
+        RANGES: _("Between"),
         "target": _("Plan"),
         "quota": _("Quota"),
         "gap": _("To plan"),
@@ -172,11 +173,13 @@ def frame_html(
 
     ``units`` names the unit of a column (``rate``, ``days``, ``deals``, ``money`` for ``currency``;
     ``trend money`` for a list of amounts that is drawn as a small line); ``columns`` chooses and orders;
-    rows beyond ``cap_rows`` are counted in a note. The table scrolls
-    within a region that the keyboard can reach, so that a page never does.
+    rows beyond ``cap_rows`` are counted in a note. A column of ranges without any range is left out. The
+    table scrolls within a region that the keyboard can reach, so that a page never does.
     """
     units = units or {}
     shown = [name for name in columns if name in frame] or list(frame.columns)
+    if RANGES in shown and not frame[RANGES].astype(bool).any():
+        shown.remove(RANGES)
     looks = [_class(frame[name], units.get(name, "")) for name in shown]
     head = "".join(
         f'<th scope="col"{look}>{escape(label(str(name)))}</th>'

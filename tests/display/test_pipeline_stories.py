@@ -32,7 +32,7 @@ def test_the_landing_adds_up_and_says_where_even_the_upper_end_falls_short() -> 
     frame = framed([part("North", 100, 150, 120), part("South", 50, 70, 200)], options={"by": "team"})
     exhibit = pipeline.landing(frame)
     assert exhibit.message == (
-        "The parts add up to €150; commit is €40. That is 47% of plan (€320). For 1 of 2 teams even the "
+        "The parts add up to €150; commit is €40. Likely is 47% of plan (€320). For 1 of 2 teams even the "
         "upper end of the range falls short of the plan."
     )
     assert exhibit.table is not None
@@ -180,7 +180,7 @@ def test_ageing_tells_stages_of_one_name_apart() -> None:
 def test_one_part_and_parts_of_nothing_are_no_sum() -> None:
     one = framed([part("North", 100, 110, 120)], options={"by": "team"})
     assert pipeline.landing(one).message == (
-        "North is likely to land at €100; commit is €20. That is 83% of plan (€120). For 1 team even the "
+        "North is likely to land at €100; commit is €20. Likely is 83% of plan (€120). For 1 team even the "
         "upper end of the range falls short of the plan."
     )
     empty = {"booked": 0.0, "commit": 0.0, "low": 0.0, "high": 0.0}

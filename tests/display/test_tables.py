@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from salesops_kit.display.figure import figure_html, headlines_html, notes_html, text_html
+from salesops_kit.display.figure import figure_html, headlines_html, note_html, notes_html, text_html
 from salesops_kit.display.heat import heat_html
 from salesops_kit.display.tables import frame_html, label, labels
 
@@ -90,7 +90,7 @@ def test_nothing_of_data_is_markup(payload: str) -> None:
     assert_harmless(heat_html(wide, caption=payload, label="cohort", notes=[payload]))
     drawn = figure_html(Figure(), message=payload, alternative=payload, frame=frame, notes=[payload])
     assert_harmless(drawn)
-    assert_harmless(notes_html([payload]) + text_html(payload))
+    assert_harmless(notes_html([payload]) + note_html(payload) + text_html(payload))
     card = dict.fromkeys(["label", "definition", "reason", "id"], payload)
     cards = pd.DataFrame(
         [card | {"value": payload, "unit": payload, "n": 1, "low": None, "high": None, "prior": None}]
@@ -262,3 +262,10 @@ def test_a_card_leaves_out_a_range_of_one_figure(high: float, *, told: bool) -> 
     html = headlines_html(pd.DataFrame([row]), currency="EUR")
     assert ("likely €10 to €20" in html) is told
     assert ("<span>likely" in html) is told
+
+
+def test_a_column_of_ranges_without_any_range_is_left_out() -> None:
+    frame = pd.DataFrame({"team": ["A", "B"], "between": ["", ""], "rows": [1, 2]})
+    assert "Between" not in Reader(frame_html(frame, caption="c")).said
+    frame.loc[1, "between"] = "1 to 2"
+    assert "Between" in Reader(frame_html(frame, caption="c")).said

@@ -87,7 +87,7 @@ def landing(frame: pd.DataFrame) -> Exhibit:
         )
     reached = of_plan(likely, _whole(frame["target"]), show) if part == "team" else ""
     if reached:
-        message += " " + _("That is {reached}.").format(reached=reached)
+        message += " " + _("Likely is {reached}.").format(reached=reached)
     behind, judged = frame[frame["high"] < frame["target"]], int(frame["target"].notna().sum())
     if len(behind):
         text = _("For {parts} even the upper end of the range falls short of the plan.")
