@@ -239,8 +239,9 @@ def _trend(name: Any, values: Sequence[Any], unit: str, currency: str) -> str:
 
 
 def _class(column: pd.Series, unit: str) -> str:
-    """Numbers are aligned right, dates stay on one line, long texts get room, long words may break."""
-    if unit == DATE:
+    """Numbers are aligned right, dates and ranges stay on one line, long texts get room, long words may
+    break."""
+    if unit == DATE or column.name == RANGES:
         return ' class="day"'
     if unit.startswith(TREND):
         return ""
