@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from salesops_kit.collecting import collect_rarely
+from salesops_kit.collecting import keep_imports
 
 # With these set before the first import, no library starts a thread: a process that forks has to be
 # alone, and reports run side by side anyway.
@@ -103,11 +103,7 @@ def settle() -> None:
     if "duckdb" in sys.modules:
         # Importing DuckDB opens its default connection, which has a thread; the next use opens it again.
         sys.modules["duckdb"].close()
-    gc.collect()
-    # Objects that no collection visits keep their pages shared with every kernel.
-    gc.freeze()
-    gc.enable()
-    collect_rarely()
+    keep_imports()
 
 
 def _modules_of(packages: tuple[str, ...]) -> list[str]:
