@@ -139,8 +139,11 @@ def _entries(seen: ir.Table, keys: Sequence[str], days: Window) -> pd.DataFrame:
         entered=seen.count(),
         entrants=starts_run.sum(),
         at_risk=(starts_run | under_way | taken_over).sum(),
+        taken=taken_over.sum(),
     )
     result = collect(counts).rename(columns={"entry_age": "age"})
+    if not result.pop("taken").fillna(0).any():
+        return result
     # A run that was handed over within the group before, as from one of its teams to another, is still one
     # run; what is handed over only later takes nothing away.
     given = seen.exit == "transferred"
