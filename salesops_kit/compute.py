@@ -86,6 +86,7 @@ class Calculator:
             "period": self.period,
             "settings": self.rows.settings,
             "policy": self.rows.policy,
+            "record": self.rows.record,
             "reference": (self.reference or {}).get(spec.name.partition(".")[0]),
         }
         return arguments | {name: context[name] for name in spec.context}

@@ -6,8 +6,9 @@ Its signature is its contract:
 - positional parameters are canonical tables by name (``ibis.Table``); one whose annotation allows
   ``None`` or that has a default is optional;
 - parameters named in ``needs`` receive the result of another analysis' table;
-- the keyword-only parameters ``as_of``, ``period``, ``settings``, ``policy`` and ``reference`` are
-  handed in by whoever opens the data; ``policy`` are the company's checks and process,
+- the keyword-only parameters ``as_of``, ``period``, ``settings``, ``policy``, ``reference`` and ``record``
+  are handed in by whoever opens the data; ``policy`` are the company's checks and process, ``record``
+  says since when changes of deals are known,
   ``reference`` is what the ``@reference`` function of the same analysis gave for the whole company,
   or ``None``;
 - every other keyword-only parameter is an option with a default, which a reader may set.
@@ -31,7 +32,7 @@ from typing import Any, Literal, TypeVar
 from salesops_kit.errors import InputError, Problem, unknown
 
 ANALYSIS_PACKAGE = "salesops_kit.analysis"
-CONTEXT = ("as_of", "period", "settings", "policy", "reference")
+CONTEXT = ("as_of", "period", "settings", "policy", "reference", "record")
 _TABLE_MARK = "__salesops_table__"
 _REFERENCE_MARK = "__salesops_reference__"
 _OPTION_TYPES: tuple[type, ...] = (str, int, float, bool)

@@ -271,7 +271,7 @@ class Workbook:
         frame = frame.sort_values(
             ["action", "table_name", "problem"], ascending=[False, True, True], ignore_index=True
         )
-        frame.attrs["table"] = EXCLUDED
+        frame.attrs |= {"table": EXCLUDED, "empty": _("Nothing is left out, and nothing is flagged.")}
         return frame
 
     @small_frames()

@@ -21,6 +21,7 @@ from salesops_kit.data.mapping import Mapping as ImportMapping
 from salesops_kit.data.mapping import identity_mapping, read_mapping, read_yaml
 from salesops_kit.data.mapping_files import find_mapping
 from salesops_kit.data.rates import in_base_currency, plan_rates, rates_of_year
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.data.snapshot import SNAPSHOT_FILE, Snapshot
 from salesops_kit.data.sources import SUFFIXES, find_files
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
@@ -38,7 +39,8 @@ class Rows:
     """Canonical tables of one scope, open for queries. ``tables`` are Ibis expressions by name.
 
     ``policy`` is what the company decides about its data. ``derived`` are the tables that no file of the
-    snapshot holds as they are here, each with the digest of what it is made of besides.
+    snapshot holds as they are here, each with the digest of what it is made of besides. ``record`` says
+    since when changes are known.
     """
 
     tables: Mapping[str, ibis.Table]
@@ -48,6 +50,7 @@ class Rows:
     digest: str
     policy: Policy = field(default_factory=Policy)
     derived: Mapping[str, str] = field(default_factory=dict)
+    record: Record = RECORDED
 
     def table(self, name: str) -> ibis.Table:
         """One table; raises :class:`NotAvailableError` when the dataset lacks it."""
@@ -279,6 +282,7 @@ def open_rows(opened: Snapshot) -> Rows:
         opened.digest,
         policy,
         derived,
+        opened.record,
     )
 
 

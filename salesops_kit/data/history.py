@@ -89,9 +89,13 @@ def complete_history(
             con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NULL AND close_date IS NULL"
         ):
             notes.append(_undated_note(undated, observed_until))
+        has_created = bool(count(con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NOT NULL"))
         notes.append(
-            _derived_note(derived, stage_dates, whole="opportunity_history" not in cleaned, at_list=at_list)
-        )
+            _derived_note(
+                derived, stage_dates, whole="opportunity_history" not in cleaned, at_list=at_list,
+                has_created=has_created,
+            )
+        )  # fmt: skip
     if not parts:
         casts = (
             f"NULL::{SQL_TYPES[c.type]} AS {n}" for n, c in TABLES["opportunity_history"].columns.items()
@@ -162,12 +166,14 @@ def _later_note(changed: int) -> str:
     )
 
 
-def _derived_note(derived: int, stage_dates: dict[str, str], *, whole: bool, at_list: bool) -> str:
-    source = (
-        f"the dates of {', '.join(stage_dates)} and the close date"
-        if stage_dates
-        else "the creation and close dates; the stages in between are not known"
-    )
+def _derived_note(
+    derived: int, stage_dates: dict[str, str], *, whole: bool, at_list: bool, has_created: bool
+) -> str:
+    source = "the creation and close dates; the stages in between are not known"
+    if stage_dates:
+        source = f"the dates of {', '.join(stage_dates)} and the close date"
+    elif not has_created:
+        source = "the close dates alone; since when a deal has been open is not known"
     some = "1 deal has" if derived == 1 else f"{derived:,} deals have"
     who = "the export has no stage history" if whole else f"{some} no stage history"
     past = "The owner in the past is" if at_list else "Amount and owner in the past are"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from salesops_kit.data import engine
 from salesops_kit.data.dataset import Rows
+from salesops_kit.data.record import record_from
 from salesops_kit.policy.model import Policy
 from salesops_kit.settings import parse_settings
 
@@ -34,6 +35,7 @@ def write_slice(
         "observed_until": rows.observed_until.isoformat(),
         "notes": list(rows.notes),
         "digest": rows.digest,
+        "record": rows.record.to_values(),
         "policy": rows.policy.model_dump(mode="json"),
         "files": {name: file.name if file.parent == folder else str(file) for name, file in files.items()},
     }
@@ -53,4 +55,5 @@ def open_slice(folder: Path) -> Rows:
         tuple(values["notes"]),
         values["digest"],
         Policy.model_validate(values["policy"]),
+        record=record_from(values["record"]),
     )

@@ -29,6 +29,7 @@ from salesops_kit.data.history import complete_history
 from salesops_kit.data.importer import read_export
 from salesops_kit.data.mapping import Mapping
 from salesops_kit.data.rates import check_rates, with_base_currency
+from salesops_kit.data.record import RECORDED, Record, record_from, record_of
 from salesops_kit.data.stages import OPEN, complete_stages
 from salesops_kit.settings import Settings, parse_settings
 
@@ -59,6 +60,7 @@ class Snapshot:
     sources: tuple[str, ...] = ()
     seq: int = 0
     fingerprint: str = ""
+    record: Record = RECORDED
     paths: dict[str, Path] = field(default_factory=dict, compare=False)
     folder: Path | None = field(default=None, compare=False)
 
@@ -72,6 +74,7 @@ class Snapshot:
             "settings": self.settings.model_dump(mode="json"),
             "tables": {name: asdict(stored) for name, stored in sorted(self.tables.items())},
             "notes": list(self.notes),
+            "record": self.record.to_values(),
             "sources": list(self.sources),
             "fingerprint": self.fingerprint,
         }
@@ -90,6 +93,7 @@ def from_json(text: str, paths: dict[str, Path] | None = None) -> Snapshot:
         sources=tuple(values["sources"]),
         seq=values["seq"],
         fingerprint=values["fingerprint"],
+        record=record_from(values.get("record", {})),
         paths=paths or {},
     )
 
@@ -164,6 +168,10 @@ def build(
             open_amount=mapping.open_amount, absent=history.absent if history else (),
             zone=settings.zone, observed_until=observed, folder=folder,
         )  # fmt: skip
+        record = record_of(
+            con, cleaned, absent=history.absent if history else (), stage_dates=mapping.stage_dates,
+            observed_until=observed,
+        )  # fmt: skip
         notes += check_rates(con, cleaned, settings)
         cleaned[EXCLUSIONS] = folder / f"{EXCLUSIONS}.parquet"
         write_parquet(con, f"SELECT * FROM {EXCLUSIONS} ORDER BY ALL", cleaned[EXCLUSIONS])
@@ -179,6 +187,7 @@ def build(
         tables=tables,
         notes=tuple(notes),
         sources=tuple(sorted(imported.sources)),
+        record=record,
         paths=dict(cleaned),
     )
 

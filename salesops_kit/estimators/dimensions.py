@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import ibis.expr.types as ir
 import pandas as pd
 
+from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.engine import collect
-from salesops_kit.errors import InputError, NotAvailableError, Problem, unknown
+from salesops_kit.errors import InputError, NotAvailableError, Problem, nearest, unknown
 from salesops_kit.language import _
 from salesops_kit.settings import Settings
 
@@ -25,6 +26,8 @@ _DATES = {
     "created_month": "created_date",
 }
 _ROWS = "opportunity_states"
+# Of these each deal, or each of its states, has its own.
+_OF_ONE_DEAL = {"opportunity_id", "state_no", "opportunity.opportunity_id", "opportunity.name"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ def parse_by(by: str, tables: Mapping[str, ir.Table | None]) -> tuple[Dimension,
         if name in names[:position]:
             problems.append(Problem(f"dimension {name!r} is named twice", column="by"))
         elif place is None:
-            problems.append(unknown("dimension", name, _choices(tables), column="by"))
+            offered, others = _choices(tables)
+            # Most likely a name was mistyped, and then it may be any.
+            known = [*offered, *others] if nearest(name, [*offered, *others]) else offered
+            problems.append(unknown("dimension", name, known, column="by"))
         else:
             kind = name if name in _DATES else ""
             found.append(Dimension(name, *place, column_in_rows=f"dimension_{position}", calendar=kind))
@@ -90,15 +96,40 @@ def _locate(name: str, tables: Mapping[str, ir.Table | None]) -> tuple[str, str]
     return None
 
 
-def _choices(tables: Mapping[str, ir.Table | None]) -> list[str]:
-    bare = [column for table in tables.values() if table is not None for column in table.columns]
+def _choices(tables: Mapping[str, ir.Table | None]) -> tuple[list[str], list[str]]:
+    """The names that can be grouped by, those that people group by first, and apart from them the names
+    of which each deal has its own."""
+    present = {name: table for name, table in tables.items() if table is not None}
+    usual = [alias for alias, column in ALIASES.items() if column in _columns(present)][:1]
+    for name in _KEYS:
+        if name in present:
+            usual += [column for column in present[name].columns if _is_usual(name, column, present[name])]
+    states = present[_ROWS].columns if _ROWS in present else ()
+    usual += [column for column in ("team", "stage", "forecast_category") if column in states]
+    dates = [name for name, column in _DATES.items() if column in _columns(present)]
     prefixed = [
         f"{prefix}.{column}"
         for prefix, name in _PREFIXES.items()
-        if (table := tables.get(name)) is not None
-        for column in table.columns
+        if name in present
+        for column in present[name].columns
     ]
-    return list(dict.fromkeys([*bare, *ALIASES, *_DATES, *prefixed]))
+    every = list(dict.fromkeys([*usual, *dates, *ALIASES, *_columns(present), *prefixed]))
+    own = {*_OF_ONE_DEAL, *(["name"] if "name" in _columns(present, "opportunities") else [])}
+    return [name for name in every if name not in own], [name for name in every if name in own]
+
+
+def _columns(present: Mapping[str, ir.Table], *names: str) -> list[str]:
+    return [
+        column for name, table in present.items() if not names or name in names for column in table.columns
+    ]
+
+
+def _is_usual(name: str, column: str, table: ir.Table) -> bool:
+    """Whether a column holds few values: a category, a product, or a text of the data's own."""
+    known = TABLES[name].columns.get(column)
+    if known is None:
+        return bool(table[column].type().is_string()) and not column.endswith("_id")
+    return known.type == "category" or column == "product_id"
 
 
 def join_dimensions(

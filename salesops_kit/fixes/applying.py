@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 import ibis
+import pandas as pd
 
 from salesops_kit.data import engine
 from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, TABLES
 from salesops_kit.data.dataset import Rows
+from salesops_kit.data.stages import OPEN
 from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
+from salesops_kit.fixes.by_hand import by_hand, known_ids
 from salesops_kit.fixes.crm import CrmTable
 from salesops_kit.fixes.sheets import FixRow
 from salesops_kit.publishing.spreadsheets import neutralised
@@ -25,11 +28,12 @@ _TRUE, _FALSE = ("true", "yes"), ("false", "no")
 
 @dataclass(frozen=True)
 class Updates:
-    """What an update file holds: per table and record the new values by the kit's field names, and how
-    many rows were left out since they change nothing."""
+    """What an update file holds: per table and record the new values by the kit's field names, how many
+    rows were left out since they change nothing, and which were since they are mended by hand."""
 
     values: Mapping[str, Mapping[str, Mapping[str, str]]]
     unchanged: int = 0
+    notes: tuple[Problem, ...] = ()
 
     @property
     def records(self) -> int:
@@ -43,11 +47,18 @@ class _Checking:
     rows: Rows
     tables: Mapping[str, CrmTable]
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
     _choices: dict[str, list[str]] = field(default_factory=dict)
 
     def problem(self, row: FixRow, what: str, *, column: str = "new value", **more: str | None) -> None:
         place = f"{self.file}, sheet {row.sheet}"
         self.problems.append(Problem(what, file=place, row=row.row, column=column, **more))  # type: ignore[arg-type]
+
+    def note(self, row: FixRow, why: str, how: str) -> None:
+        place = f"{self.file}, sheet {row.sheet}"
+        what = f"left out, as {why}"
+        told = Problem(what, file=place, row=row.row, column="new value", got=row.new_value, next_step=how)
+        self.notes.append(told)
 
     def choices(self, row: FixRow) -> list[str] | None:
         """The values that a field may take; None where any will do."""
@@ -64,7 +75,7 @@ class _Checking:
         if row.field in contract.choices:
             return list(contract.choices[row.field])
         if row.table == "opportunities" and row.field == "stage" and "stages" in self.rows.tables:
-            return _values(self.rows.table("stages").select("stage").distinct())
+            return _stages(self.rows)
         parent = contract.references.get(row.field)
         if parent and parent in self.rows.tables:
             return _values(self.rows.table(parent).select(row.field).distinct())
@@ -75,6 +86,21 @@ def _values(table: ibis.Table) -> list[str]:
     return sorted(str(value) for value in engine.collect(table).iloc[:, 0].dropna())
 
 
+def _stages(data: Rows) -> list[str]:
+    """The stages of the stage list, without those that only occur in the deals; these where there is no list.
+
+    A stage that the import had to add has a name and nothing else.
+    """
+    declared = {stage.stage for stage in data.settings.stages}
+    if not declared:
+        stages = data.table("stages")
+        more = [name for name in ("default_probability", "forecast_category") if name in stages.columns]
+        frame: pd.DataFrame = engine.collect(stages.select("stage", *more))
+        known = frame.loc[frame[more].notna().any(axis=1), "stage"]
+        declared = set(known if len(known) else frame["stage"]) - {OPEN}
+    return sorted(declared)
+
+
 def checked_updates(
     rows: Sequence[FixRow], data: Rows, tables: Mapping[str, CrmTable], *, file: str
 ) -> Updates:
@@ -82,13 +108,17 @@ def checked_updates(
 
     A record must be in the data, a field known to the CRM, a value of its field's type, and of two rows
     about one field of one record both must say the same. Rows that say what the record holds already are
-    left out and counted.
+    left out and counted; rows that no update can mend are left out too, each with a note that says why.
     """
     checking = _Checking(file, data, tables)
-    known = _known_ids(rows, data)
+    known = known_ids(rows, data)
+    hand = by_hand(rows, data, {name: table.fields for name, table in tables.items()})
     chosen: dict[tuple[str, str, str], tuple[str, FixRow]] = {}
     unchanged = 0
     for row in rows:
+        if reason := hand.why(row):
+            checking.note(row, *reason)
+            continue
         value = _checked(row, checking, known)
         if value is None:
             continue
@@ -105,25 +135,12 @@ def checked_updates(
                 got=row.new_value,
             )
     if checking.problems:
-        raise InputError(checking.problems)
+        raise InputError([*checking.problems, *checking.notes])
     made: dict[str, dict[str, dict[str, str]]] = {}
     for (table, record, name), (new, _row) in chosen.items():
         recoded = tables[table].recode.get(name, {}).get(new, new)
         made.setdefault(table, {}).setdefault(record, {})[name] = recoded
-    return Updates(made, unchanged)
-
-
-def _known_ids(rows: Sequence[FixRow], data: Rows) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for name in sorted({row.table for row in rows} & set(data.tables) & set(TABLES)):
-        key = TABLES[name].key
-        if len(key) == 1:
-            wanted = sorted({row.record_id for row in rows if row.table == name})
-            table = data.table(name)
-            listed = ibis.memtable({"wanted": wanted}, schema={"wanted": "string"})
-            ids = table.semi_join(listed, table[key[0]] == listed.wanted).select(key[0])
-            found[name] = set(_values(ids))
-    return found
+    return Updates(made, unchanged, tuple(checking.notes))
 
 
 def _type(row: FixRow) -> str:
@@ -158,7 +175,9 @@ def _checked(row: FixRow, checking: _Checking, known: Mapping[str, set[str]]) ->
         )
         return None
     choices = checking.choices(row)
-    if choices is not None and value not in choices:
+    # What the record holds already changes nothing, and is no reason to refuse the file.
+    held = value == _normal(row.value, _type(row))
+    if choices is not None and value not in choices and not held:
         checking.problems.append(
             unknown(
                 row.field,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from salesops_kit.language import ngettext
 
 
 class Severity(StrEnum):
@@ -58,4 +61,20 @@ def apply_fixes(
     updates = checked_updates(read_workbook(fixes), open_rows(open_snapshot(data)), tables, file=fixes.name)
     for path in write_updates(updates, tables, out):
         print(f"Wrote {path}")
-    print(f"{updates.records:,} records to update; {updates.unchanged:,} rows change nothing.")
+    for note in updates.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    said = [
+        ngettext("{n} record to update", "{n} records to update", updates.records).format(
+            n=f"{updates.records:,}"
+        ),
+        ngettext("{n} row changes nothing", "{n} rows change nothing", updates.unchanged).format(
+            n=f"{updates.unchanged:,}"
+        ),
+    ]
+    if left := len(updates.notes):
+        said.append(
+            ngettext("{n} row is to be mended by hand", "{n} rows are to be mended by hand", left).format(
+                n=f"{left:,}"
+            )
+        )
+    print(f"{'; '.join(said)}.")

@@ -21,6 +21,8 @@ from salesops_kit.publishing.spreadsheets import neutralised
 COLUMNS = ("table", "record_id", "name", "field", "problem", "value", "suggested", "new value", "amount")
 NEEDED = ("table", "record_id", "field", "value", "new value")
 WIDTHS = {"record_id": 20, "name": 36, "problem": 40, "value": 22, "suggested": 22, "new value": 24}
+# What stands in place of a new value where no update file can bring one; the same in every language too.
+BY_HAND = "by hand, not in this file"
 LONGEST_NAME = 31
 MOST_ROWS = 1_000_000
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
@@ -36,12 +38,14 @@ class FixRow(NamedTuple):
     field: str
     value: str
     new_value: str
+    suggested: str = ""
 
 
 def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[str] = ()) -> bytes:
     """A fix list (as ``quality.fix_list`` gives it) as .xlsx: first what to do, then a sheet per owner.
 
-    No text of it is a formula or a link; ``new value`` is empty.
+    No text of it is a formula or a link; ``new value`` is empty, or says so in grey where the column
+    ``by_hand`` of the list is true.
     """
     target = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
@@ -49,12 +53,14 @@ def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[st
     book.set_properties({"created": created.replace(tzinfo=None)})
     bold = book.add_format({"bold": True, "text_wrap": True, "valign": "top"})
     fill = book.add_format({"bg_color": "#FFF4CC", "num_format": "@", "border": 1})
+    grey = book.add_format({"bg_color": "#E7E6E6", "font_color": "#595959", "italic": True, "border": 1})
     taken: set[str] = set()
     first = book.add_worksheet(_sheet_name(_("What to do"), taken))
     first.set_column(0, 0, 100)
     steps = [
         _("Write the right value into the column “new value”. Rows that stay empty change nothing."),
         _("Dates as 2026-07-31, amounts as 1234.56 in the record's own currency, owners and accounts by id."),
+        _("Grey rows are mended by hand, in the CRM or the export: what is written there is not applied."),
         _("Do not change the other columns: they say which record is meant."),
         _("Give the file to: salesops apply-fixes FILE --data DATA --format salesforce or hubspot."),
     ]
@@ -63,12 +69,12 @@ def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[st
     owner = "rep_name" if "rep_name" in frame else "owner_id"
     names = frame[owner].astype(object).where(frame[owner].notna(), _("(no owner)"))
     for name in dict.fromkeys(names):
-        _sheet(book, _sheet_name(str(name), taken), frame[(names == name).to_numpy()], bold, fill)
+        _sheet(book, _sheet_name(str(name), taken), frame[(names == name).to_numpy()], bold, fill, grey)
     book.close()
     return target.getvalue()
 
 
-def _sheet(book: Any, name: str, rows: pd.DataFrame, bold: Any, fill: Any) -> None:
+def _sheet(book: Any, name: str, rows: pd.DataFrame, bold: Any, fill: Any, grey: Any) -> None:
     sheet = book.add_worksheet(name)
     sheet.freeze_panes(1, 0)
     sheet.autofilter(0, 0, max(1, len(rows)), len(COLUMNS) - 1)
@@ -78,7 +84,8 @@ def _sheet(book: Any, name: str, rows: pd.DataFrame, bold: Any, fill: Any) -> No
     for line, record in enumerate(rows.to_dict("records"), start=1):
         for place, column in enumerate(COLUMNS):
             if column == "new value":
-                sheet.write_string(line, place, "", fill)
+                aside = record.get("by_hand", False)
+                sheet.write_string(line, place, BY_HAND if aside else "", grey if aside else fill)
                 continue
             value = record.get(column)
             if value is None or value != value:
@@ -102,7 +109,7 @@ def _sheet_name(text: str, taken: set[str]) -> str:
 
 
 def read_workbook(path: Path) -> list[FixRow]:
-    """Every row of a returned fix list that has a new value.
+    """Every row of a returned fix list that has a new value; what the list itself wrote there is none.
 
     A sheet whose first row does not name the columns is passed over, unless no sheet does. Raises
     :class:`InputError` for a file that is no workbook or holds no fix list.
@@ -137,9 +144,10 @@ def read_workbook(path: Path) -> list[FixRow]:
 def _rows(sheet: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[FixRow]:
     for line, cells in enumerate(rows, start=2):
         values = {name: _text(cell) for name, cell in zip(head, cells, strict=False)}
-        if values.get("new value", "").strip():
+        new = values.get("new value", "").strip()
+        if new and new.casefold() != BY_HAND:
             table, record_id, name, value = (_plain(values.get(column, "")) for column in NEEDED[:4])
-            yield FixRow(sheet, line, table, record_id, name, value, values["new value"].strip())
+            yield FixRow(sheet, line, table, record_id, name, value, new, _plain(values.get("suggested", "")))
 
 
 def _text(cell: Any) -> str:

@@ -13,7 +13,7 @@ from salesops_kit.errors import InputError, Problem
 from salesops_kit.project import project_root
 from salesops_kit.publishing import comparison, files, gates, ledger, publish
 from salesops_kit.publishing.execute import Limits
-from salesops_kit.publishing.isolation import ISOLATION, isolation_gate
+from salesops_kit.publishing.isolation import ISOLATION, Foreign, isolation_gate
 from salesops_kit.publishing.ledger import Entry, Ledger, RunRecord
 from salesops_kit.publishing.lock import Lock
 from salesops_kit.publishing.manifest import Failure, Gate, Manifest
@@ -188,6 +188,8 @@ class Batch:
             if failed:
                 error = Failure(name="GateFailed", message="; ".join(failed))
                 outcome = replace(outcome, status="failed", error=error)
+        elif outcome.error is not None:
+            outcome = replace(outcome, error=self._harmless(task, outcome.error))
         manifest = task.draft.model_copy(
             update={
                 "status": outcome.status,
@@ -207,22 +209,34 @@ class Batch:
 
     def _isolation(self, task: Task) -> list[Gate]:
         """The gate over the files as they are staged; none for a report about the whole company."""
-        params = dict(task.job.params)
         try:
-            foreign = self.preparer.foreign_texts(params)
-            if not foreign:
+            foreign = self._foreign(task)
+            if foreign is None:
                 return []
-            staged = [path for path in sorted(task.folder.rglob("*")) if path.is_file()]
-            template = task.job.template.path.read_bytes()
-            return [
-                isolation_gate(
-                    staged, foreign, lambda text: self.preparer.mentions(params, text), ordinary=template
-                )
-            ]
+            return [isolation_gate([p for p in sorted(task.folder.rglob("*")) if p.is_file()], foreign)]
         except Exception as error:
             # What cannot be searched is not published.
             detail = f"could not be checked: {type(error).__name__}: {redact(str(error))}"
             return [Gate(name=ISOLATION, status="failed", detail=detail)]
+
+    def _foreign(self, task: Task) -> Foreign | None:
+        """The texts that a report may not hold; None for one about the whole company."""
+        params = dict(task.job.params)
+        texts = self.preparer.foreign_texts(params)
+        if not texts:
+            return None
+        template = task.job.template.path.read_bytes()
+        return Foreign(texts, lambda text: self.preparer.mentions(params, text), template)
+
+    def _harmless(self, task: Task, error: Failure) -> Failure:
+        """A failure whose message names nothing of other teams: readers see it on the last good page."""
+        try:
+            foreign = self._foreign(task)
+            if foreign is None or not any(foreign.kinds_in(error.message.encode("utf-8", "surrogatepass"))):
+                return error
+        except Exception:  # noqa: S110 - what cannot be searched is not shown
+            pass
+        return error.model_copy(update={"message": "the message may name records of other teams"})
 
     def _publish(self, task: Task, manifest: Manifest) -> None:
         title = task.job.template.title
@@ -272,7 +286,8 @@ class Batch:
             ledger.write_record(self.root, self.record)
         made = entry.manifest
         spent = made.timings
-        detail = f"cell {made.error.cell}: {made.error.message}" if made.error else made.reason
+        cell = f"cell {made.error.cell}: " if made.error and made.error.cell else ""
+        detail = f"{cell}{made.error.message}" if made.error else made.reason
         seconds = spent.start + spent.cells + spent.render + spent.publish
         self.progress.report(task.job.name, made.status, detail, seconds)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from salesops_kit.publishing.manifest import Gate
@@ -17,42 +17,69 @@ SHORTEST_TEXT = 5
 SHORTEST_NUMBER = 10
 _LETTERS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Bytes of other scripts count as letters: in UTF-8 they are above the ASCII range.
+_TAG = re.compile(rb"<[^<>]{1,2000}>")
+# Characters between words as entities, as escapes of JSON, also within JSON, and colours of a terminal.
+_ENTITY = rb"(?:lt|gt|quot|apos|nbsp|amp|#39|#34|#x27|#x22);"
+_WRITTEN = re.compile(
+    rb"&(?:amp;)*" + _ENTITY + rb"|&amp;|(?:\x1b|\\+u001[bB])\[[0-9;]*m|\\+u([0-9a-fA-F]{4})|\\+[nrtbf]"
+)
 _WORDS_ONLY = bytes(byte if byte in _LETTERS or byte >= 0x80 else 0x20 for byte in range(256))
 
 
-def isolation_gate(
-    files: Iterable[Path],
-    foreign: Mapping[str, Iterable[str]],
-    is_own: Callable[[str], bool],
-    *,
-    ordinary: bytes = b"",
-) -> Gate:
-    """Whether no file holds a text of ``foreign``, which are texts of other teams by kind.
+@dataclass(frozen=True)
+class Foreign:
+    """The texts of other teams that no file of a report may hold, by kind.
 
-    Texts are compared as whole words, as they stand and as HTML and JSON write them; workbooks are
-    unpacked. A text that is too short to tell anything, or whose words all stand in the kit's own
-    source or in ``ordinary`` (the template), is left out. A text that is found is no leak when
-    ``is_own`` says that the team's own rows hold it too. The detail names files and kinds, never a
-    foreign text.
+    ``is_own`` says whether the team's own rows mention a text after all. A text that is too short to tell
+    anything, or whose words all stand in the kit's own source or in ``ordinary`` (the template), is not
+    looked for. Texts are compared as whole words, however HTML, JSON, CSV or a terminal write what stands
+    between them, within and across elements.
     """
-    usual = _kit_words() | _words(ordinary)
-    wanted = {text: kind for kind, texts in foreign.items() for text in texts if _is_telling(text, usual)}
-    search = _Search(wanted)
+
+    texts: Mapping[str, Iterable[str]]
+    is_own: Callable[[str], bool]
+    ordinary: bytes = b""
+
+    @cached_property
+    def wanted(self) -> dict[str, str]:
+        """The kind of each text that is looked for."""
+        usual = _kit_words() | _words(self.ordinary)
+        return {
+            text: kind for kind, texts in self.texts.items() for text in texts if _is_telling(text, usual)
+        }
+
+    @cached_property
+    def _search(self) -> _Search:
+        return _Search(self.wanted)
+
+    @cached_property
+    def _judged(self) -> dict[str, bool]:
+        return {}
+
+    def kinds_in(self, content: bytes) -> Iterator[str]:
+        """The kinds of the foreign texts that a content holds."""
+        for text in self._search.texts_in(content):
+            if text not in self._judged:
+                self._judged[text] = self.is_own(text)
+            if not self._judged[text]:
+                yield self.wanted[text]
+
+
+def isolation_gate(files: Iterable[Path], foreign: Foreign) -> Gate:
+    """Whether no file holds a foreign text; workbooks are unpacked. The detail names files and kinds, never
+    a foreign text."""
     found: dict[str, dict[str, None]] = {}
-    judged: dict[str, bool] = {}
     count = 0
     for path in files:
         count += 1
         for content in _contents(path):
-            for text in search.texts_in(content):
-                if text not in judged:
-                    judged[text] = is_own(text)
-                if not judged[text]:
-                    found.setdefault(path.name, {})[wanted[text]] = None
+            for kind in foreign.kinds_in(content):
+                found.setdefault(path.name, {})[kind] = None
     if found:
         places = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in found.items())
         return Gate(name=ISOLATION, status="failed", detail=f"texts of other teams stand in {places}")
-    return Gate(name=ISOLATION, status="passed", detail=f"{len(wanted)} texts of other teams, {count} files")
+    detail = f"{len(foreign.wanted)} texts of other teams, {count} files"
+    return Gate(name=ISOLATION, status="passed", detail=detail)
 
 
 class _Search:
@@ -63,30 +90,42 @@ class _Search:
         self.worded: list[tuple[frozenset[bytes], bytes, str]] = []
         self.unbounded: list[tuple[bytes, str]] = []
         for text in wanted:
-            for spelling in _spellings(text):
-                raw = spelling.encode("utf-8", "surrogatepass")
-                if raw.isascii():
-                    words = raw.translate(_WORDS_ONLY).split()
-                    self.worded.append((frozenset(words), b" %b " % b" ".join(words), text))
-                else:
-                    # Many scripts put no space between words.
-                    self.unbounded.append((raw, text))
+            raw = text.encode("utf-8", "surrogatepass")
+            words = _plain_words(raw)
+            if raw.isascii():
+                self.worded.append((frozenset(words), b" %b " % b" ".join(words), text))
+            else:
+                # Many scripts put no space between words.
+                self.unbounded.append((b" ".join(words), text))
 
     def texts_in(self, content: bytes) -> Iterator[str]:
-        words = content.translate(_WORDS_ONLY).split()
+        yield from self._among(_plain_words(content))
+        if b"<" in content:
+            # A text may be set in several elements.
+            yield from self._among(_plain_words(_TAG.sub(b" ", content)))
+
+    def _among(self, words: list[bytes]) -> Iterator[str]:
         distinct = set(words)
-        likely = [(padded, text) for needed, padded, text in self.worded if needed <= distinct]
-        if likely:
-            plain = b" %b " % b" ".join(words)
-            yield from (text for padded, text in likely if padded in plain)
-        yield from (text for raw, text in self.unbounded if raw in content)
+        plain = b" %b " % b" ".join(words)
+        for needed, padded, text in self.worded:
+            if needed <= distinct and padded in plain:
+                yield text
+        yield from (text for joined, text in self.unbounded if joined in plain)
 
 
-def _spellings(text: str) -> set[str]:
-    """A text as it stands, in HTML as Python and as Jinja write it, and all in JSON."""
-    escaped = html.escape(text)
-    spellings = {text, escaped, escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
-    return {*spellings, *(json.dumps(spelling)[1:-1] for spelling in spellings)}
+def _plain_words(content: bytes) -> list[bytes]:
+    """The words of a content, however HTML, JSON, CSV or a terminal write what stands between them."""
+    if b"&" in content or b"\\" in content or b"\x1b" in content:
+        content = _WRITTEN.sub(_meant, content)
+        if b"\xed" in content:
+            # JSON writes a character beyond the first plane as two halves.
+            halves = content.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
+            content = halves.decode("utf-16", "replace").encode("utf-8")
+    return content.translate(_WORDS_ONLY).split()
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    return chr(int(found[1], 16)).encode("utf-8", "surrogatepass") if found[1] else b" "
 
 
 def _contents(path: Path) -> Iterator[bytes]:
@@ -99,7 +138,7 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def _is_telling(text: str, usual: frozenset[bytes]) -> bool:
-    words = text.encode("utf-8", "surrogatepass").translate(_WORDS_ONLY).split()
+    words = _plain_words(text.encode("utf-8", "surrogatepass"))
     size = sum(len(word) for word in words)
     if size < SHORTEST_TEXT or (size < SHORTEST_NUMBER and all(word.isdigit() for word in words)):
         return False

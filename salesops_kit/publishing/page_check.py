@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-BALANCED = frozenset({"html", "head", "body", "main", "table", "svg", "style", "div", "section", "details"})
+from salesops_kit.publishing.page_markup import ambiguous_markup
+
 FORBIDDEN = frozenset(
     {"script", "iframe", "frame", "object", "embed", "applet", "base", "form", "portal", "foreignobject"}
     | {"animate", "animatetransform", "set"}
@@ -15,9 +16,12 @@ _ADDRESSES = frozenset(
     {"src", "srcset", "href", "xlink:href", "poster", "data", "action", "formaction", "background", "cite"}
     | {"longdesc", "manifest", "ping", "srcdoc", "archive", "codebase", "classid", "profile", "usemap"}
 )
-_MAY_LINK = frozenset({"a", "use", "textpath", "image", "lineargradient", "radialgradient", "pattern"})
+_STYLES = frozenset(
+    {"style", "fill", "stroke", "mask", "filter", "clip-path", "cursor"}
+    | {"marker", "marker-start", "marker-mid", "marker-end"}
+)
 _CSS_REQUEST = re.compile(
-    r"@import|url\(\s*(?!['\"]?(#|data:(image|font)/))|expression\(|image-set\(", re.IGNORECASE
+    r"@import|url\((?!\s*['\"]?(#|data:(image|font)/))|expression\(|image-set\(", re.IGNORECASE
 )
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 _INERT_DATA = re.compile(
@@ -30,7 +34,6 @@ class _Reader(HTMLParser):
     def __init__(self, allowed_links: Sequence[str]) -> None:
         super().__init__(convert_charrefs=True)
         self.problems: list[str] = []
-        self.open: list[str] = []
         self.seen: dict[str, int] = {}
         self.policy = ""
         self.in_style = False
@@ -41,8 +44,6 @@ class _Reader(HTMLParser):
         self.seen[tag] = self.seen.get(tag, 0) + 1
         if tag in FORBIDDEN:
             self.problems.append(f"a <{tag}> element")
-        if tag in BALANCED:
-            self.open.append(tag)
         self.in_style = tag == "style"
         values = {name: value or "" for name, value in attrs}
         if tag == "meta":
@@ -50,18 +51,11 @@ class _Reader(HTMLParser):
         for name, value in values.items():
             self._attribute(tag, name, value)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag in BALANCED:
-            self.handle_endtag(tag)
-
     def handle_endtag(self, tag: str) -> None:
         if tag == "style":
             self.in_style = False
             self._css(self.style)
             self.style = ""
-        if tag in BALANCED and (not self.open or self.open.pop() != tag):
-            self.problems.append(f"</{tag}> closes nothing")
 
     def handle_data(self, data: str) -> None:
         if self.in_style:
@@ -77,7 +71,7 @@ class _Reader(HTMLParser):
     def _attribute(self, tag: str, name: str, value: str) -> None:
         if name.startswith("on"):
             self.problems.append(f"a handler {name!r} on <{tag}>")
-        if name == "style":
+        if name in _STYLES:
             self._css(value)
         if name not in _ADDRESSES:
             return
@@ -90,7 +84,7 @@ class _Reader(HTMLParser):
             self.problems.append(f"an external address in {name!r} on <{tag}>")
         elif _SCHEME.match(bare) and not (tag in ("img", "image") and _INERT_DATA.fullmatch(value)):
             self.problems.append(f"an address {bare.split(':')[0][:20].lower()}: in {name!r} on <{tag}>")
-        elif tag not in _MAY_LINK and bare and not bare.startswith("#") and not _INERT_DATA.fullmatch(value):
+        elif tag != "a" and bare and not bare.startswith("#") and not _INERT_DATA.fullmatch(value):
             self.problems.append(f"<{tag}> asks for {bare[:40]!r}")
 
     def _css(self, text: str) -> None:
@@ -115,16 +109,15 @@ def page_problems(page: str, sentinel: str, *, allowed_links: Sequence[str] = ()
     A good page is one whole HTML document with a language, one h1 and the run's sentinel; a policy
     that starts from ``default-src 'none'`` and names no script source; no script, handler, frame or
     form; no address that a browser would fetch or run. Links may go to relative addresses, fragments
-    and those that begin with one of ``allowed_links``.
+    and those that begin with one of ``allowed_links``. Its markup is plain, so that a browser reads the
+    page that is judged here: see :func:`~salesops_kit.publishing.page_markup.ambiguous_markup`.
     """
     reader = _Reader(allowed_links)
     reader.feed(page)
     reader.close()
-    problems = list(dict.fromkeys(reader.problems))
+    problems = list(dict.fromkeys([*reader.problems, *ambiguous_markup(page)]))
     if not page.lstrip()[:15].lower().startswith("<!doctype html>") or not page.rstrip().endswith("</html>"):
         problems.append("not one whole HTML document")
-    if reader.open:
-        problems.append(f"<{reader.open[-1]}> is never closed")
     for tag in ("html", "body", "h1", "title"):
         limit = reader.seen.get(tag, 0)
         if limit < 1 or (limit > 1 and tag != "title"):

@@ -218,6 +218,9 @@ def unlocks(rows: Rows, crm: str) -> Iterator[str]:
                 gains.setdefault(needed, [])
                 if name not in gains[needed]:
                     gains[needed].append(name)
+    deals = rows.table("opportunities")
+    if deals.created_date.notnull().any().to_pyarrow().as_py() is not True:
+        yield "Add the creation date of the deals: cohorts and the open pipeline of past days rest on it."
     if _is_derived(rows):
         yield (
             f"Export {files.get('opportunity_history', 'the history of stages')} too: stage conversion, "

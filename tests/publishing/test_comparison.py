@@ -166,6 +166,22 @@ def test_a_text_of_another_team_stops_its_report_alone(desk: Desk, tmp_path: Pat
         assert b"acct-9001" not in path.read_bytes(), path
 
 
+def test_a_failure_names_nothing_of_another_team(desk: Desk, tmp_path: Path) -> None:
+    """Its message stands on the team's last good page and in the catalog."""
+    for name, number in (("bookings", "9001"), ("calls", "7777")):
+        told = SHOW + f'\nif team != "company": raise KeyError("no rate for %s-{number}" % ("ac" "ct"))'
+        write_template(tmp_path / "t", name, show=told)
+    preparer = TinyPreparer()
+    preparer.foreign = {"account id": ["acct-9001", "acct-7777"]}
+    preparer.mentioned = {"acct-7777"}
+    failures = desk.run("{data: x, reports: all, teams: EMEA}", preparer=preparer).failures
+    told = {f.manifest.report: f.manifest.error.message for f in failures if f.manifest.error}
+    assert told == {
+        "bookings": "the message may name records of other teams",
+        "calls": "KeyError: 'no rate for acct-7777'",
+    }
+
+
 def test_what_cannot_be_searched_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_self: object, _params: object) -> dict[str, list[str]]:
         raise OSError("no rows: postgresql://ann:hunter22@db/crm is down")

@@ -12,7 +12,7 @@ import markupsafe
 import pytest
 
 from salesops_kit.publishing import spreadsheets
-from salesops_kit.publishing.isolation import isolation_gate
+from salesops_kit.publishing.isolation import Foreign, isolation_gate
 
 
 def none_own(_text: str) -> bool:
@@ -20,7 +20,7 @@ def none_own(_text: str) -> bool:
 
 
 def search(path: Path, *foreign: str, kind: str = "account name", ordinary: bytes = b"") -> str:
-    return isolation_gate([path], {kind: foreign}, none_own, ordinary=ordinary).status
+    return isolation_gate([path], Foreign({kind: foreign}, none_own, ordinary)).status
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,16 @@ def search(path: Path, *foreign: str, kind: str = "account name", ordinary: byte
         ("O'Brien & Søns", html.escape("by O'Brien & Søns."), True),
         ("O'Brien & Sons", str(markupsafe.escape("by O'Brien & Sons.")), True),
         ('Zvxq "Z" Inc', str(markupsafe.escape('by Zvxq "Z" Inc.')), True),
+        ("O'Zvxq & Sons", html.escape("by O'Zvxq & Sons.", quote=False), True),
+        ('ООО "Ромашка & Ко"', html.escape('для ООО "Ромашка & Ко"', quote=False), True),
+        ('ООО "Ромашка & Ко"', json.dumps({"a": 'ООО "Ромашка & Ко"'}, ensure_ascii=False), True),
+        ('ООО "Ромашка & Ко"', json.dumps(json.dumps({"a": 'ООО "Ромашка & Ко"'})), True),
+        ('ООО "Ромашка & Ко"', '"ООО ""Ромашка & Ко""",1', True),
+        ("😀 Zvxq 株式", json.dumps("by 😀 Zvxq 株式"), True),
+        ("Zvxq Holding", json.dumps("deals:\nZvxq Holding\tx"), True),
+        ("Zvxq Holding", json.dumps("\x1b[31mZvxq Holding\x1b[0m"), True),
+        ("Zvxq Holding", "<text><tspan>Zvxq</tspan> <tspan x='3'>Holding</tspan></text>", True),
+        ("Zvxq Holding", '<p title="by Zvxq Holding">x</p>', True),
         ('Sm"ith\tCo', json.dumps({"name": 'Sm"ith\tCo'}), True),
         ("Ørsted & Søn", json.dumps("Ørsted & Søn"), True),
         ("華為技術公司", "本季華為技術公司成交", True),
@@ -74,15 +84,17 @@ def test_every_kind_of_file_is_searched_and_named_without_the_text(tmp_path: Pat
     (tmp_path / "page.html").write_text("<p>nothing</p>", encoding="utf-8")
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     foreign = {"account name": ["Zvxq Holding"], "owner id": ["rep-00007"]}
-    gate = isolation_gate(files, foreign, none_own)
+    gate = isolation_gate(files, Foreign(foreign, none_own))
     assert gate.status == "failed"
     assert gate.detail.removeprefix("texts of other teams stand in ").split("; ") == [
         "notebook.ipynb: owner id",
         "t.csv: account name",
         "tables.xlsx: account name",
     ]
-    assert isolation_gate(files, foreign, lambda text: True).status == "passed"
-    assert isolation_gate(files, {"owner id": []}, none_own).detail == "0 texts of other teams, 4 files"
+    assert isolation_gate(files, Foreign(foreign, lambda text: True)).status == "passed"
+    assert (
+        isolation_gate(files, Foreign({"owner id": []}, none_own)).detail == "0 texts of other teams, 4 files"
+    )
 
 
 def test_a_large_report_is_searched_in_a_moment(tmp_path: Path) -> None:
@@ -94,7 +106,7 @@ def test_a_large_report_is_searched_in_a_moment(tmp_path: Path) -> None:
     for path in files:
         path.write_bytes(content)
     foreign = {"id": [f"opp-{n:06d}" for n in range(250)], "name": [f"Zvxq {n} Bros" for n in range(250)]}
-    isolation_gate(files[:1], foreign, none_own)
+    isolation_gate(files[:1], Foreign(foreign, none_own))
     began = time.process_time()
-    assert isolation_gate(files, foreign, none_own).status == "passed"
+    assert isolation_gate(files, Foreign(foreign, none_own)).status == "passed"
     assert time.process_time() - began < 0.09

@@ -97,3 +97,49 @@ def test_what_must_be_there() -> None:
 )
 def test_a_link_pattern_must_name_a_host(pattern: str) -> None:
     assert link_prefix(pattern) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<meta http-equiv="refresh" http-equiv="" content="0;url=http://x.example">',
+        '<a href="javascript:alert(1)" href="#">x</a>',
+        '<img src="https://x.example/a.png" src="data:image/png;base64,AA==">',
+        '<noscript><p title="</noscript><meta http-equiv=refresh content=0>">x</p></noscript>',
+        '<textarea><p title="</textarea><img src=x onerror=alert(1)>">x</p></textarea>',
+        "<td>Beta <!-- draft</td>",
+        "<!--><img src=x onerror=alert(1)>-->",
+        "<!---><img src=x onerror=alert(1)>-->",
+        "<!-- a --!><img src=x onerror=alert(1)> -->",
+        "<![CDATA[><img src=x onerror=alert(1)>]]>",
+        "<svg><style><img src=x onerror=alert(1)></style></svg>",
+        "<style/><p>the rest</p>",
+        "<details/>",
+        "<div hidden/>",
+        "<p title='x>the rest</p>",
+        "<article hidden>",
+        "<template>",
+        "<select><option>a</select>",
+        "<plaintext>",
+        "</main></body></html><p>b</p>",
+        '<svg><path fill="url(https://x.example/a)"/></svg>',
+        '<svg><use href="other.svg#a"/></svg>',
+        '<svg><image href="rel.png"/></svg>',
+    ],
+)
+def test_what_a_browser_would_read_otherwise_is_refused(body: str) -> None:
+    assert check(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<p>1 < 2 and 3 > 2<p>another<br/><hr>",
+        "<ul><li>a<li>b</ul><table><thead><tr><th>x<tbody><tr><td>1<td>2</table>",
+        "<!-- a plain comment --><style>p{fill:url( #g )}</style>",
+        '<svg viewBox="0 0 1 1"><title>t</title><g><path d="M0"/></g></svg>',
+        "<input disabled type=checkbox checked>",
+    ],
+)
+def test_plain_markup_passes(body: str) -> None:
+    assert check(body) == []

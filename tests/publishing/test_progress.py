@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from salesops_kit.publishing.batch import Batch
+from salesops_kit.publishing.manifest import Failure, Timings
 from salesops_kit.publishing.progress import Bar, Lines, progress_for
 
 
@@ -40,3 +46,20 @@ def test_a_bar_shows_failures_and_no_markup() -> None:
     text = stream.getvalue()
     assert "[red]cell 3" in text
     assert "2/2" in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [(None, "the checks of the data failed"), (3, "cell 3: the checks of the data failed")]
+)
+def test_a_failure_names_its_cell_only_where_one_is_to_blame(cell: int | None, told: str) -> None:
+    stream = io.StringIO()
+    progress = Lines(stream)
+    progress.start(1)
+    failure = Failure(cell=cell, name="GateFailed", message="the checks of the data failed")
+    made = SimpleNamespace(error=failure, reason="", timings=Timings(), status="failed")
+    task: Any = SimpleNamespace(job=SimpleNamespace(name="funnel"), must_run=False, entry=None)
+    entry: Any = SimpleNamespace(manifest=made)
+    record = SimpleNamespace(jobs=[], model_copy=lambda update: update)
+    batch: Any = SimpleNamespace(record=record, progress=progress)
+    Batch._enter(batch, task, entry)
+    assert stream.getvalue() == f"1/1  failed   funnel  {told}  0.0 s\n"

@@ -21,6 +21,7 @@ from salesops_kit.analysis.funnel._stages import (
     with_reference,
 )
 from salesops_kit.analysis.funnel._transitions import MOVED_ON, STAGE_KEYS, count_transitions, window
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.dimensions import join_dimensions, tables_by_name
 from salesops_kit.estimators.intervals import Array, deals_needed, wilson
 from salesops_kit.language import _
@@ -76,6 +77,7 @@ def bottlenecks(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     reference: Mapping[str, Any] | None = None,
     by: str = "",
     trailing_quarters: int = 0,
@@ -96,7 +98,10 @@ def bottlenecks(
     other teams' reports, and ``evidence`` holds where that is below 0.05. ``deals_needed`` are the deals per
     group with which a difference of this size would show. All that needs a reference is missing without
     one; the whole company differs from itself by nothing and has no p-value.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _RESULT, STAGE_KEYS)
     names = [dimension.name for dimension in dimensions]

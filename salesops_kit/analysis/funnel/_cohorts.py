@@ -130,6 +130,7 @@ def cohorts(
     counts, totals = _counts(deals, view)
     result = _with_period_view(_shares(counts, totals, view), deals, view)
     notes = missing_reason_note("loss_reason" in opportunities.columns)
+    result.attrs["empty"] = _("No deal is known to have been created in these periods.")
     result.attrs["notes"] = notes + _notes(result, view)
     return result
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit.data.engine import collect, shared
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.intervals import median_interval, ratio, wilson
 from salesops_kit.estimators.outcomes import (
@@ -74,6 +75,7 @@ def headlines(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
 ) -> pd.DataFrame:
     """The first numbers of a funnel report.
 
@@ -90,7 +92,8 @@ def headlines(
 
     They are seen from the same distance: as many days after their end as ``as_of`` is after this
     period's, or as many days after their start. Where no deal was known on that day, or without a period,
-    they are missing. A figure without any deal behind it is missing, but sums and counts are then 0.
+    they are missing, as is the open pipeline of a day for which nobody knows what was open. A figure
+    without any deal behind it is missing, but sums and counts are then 0.
     """
     reasons = excluded_reasons(opportunities, settings)
     positions = qualified_positions(stages, settings)
@@ -108,6 +111,9 @@ def headlines(
         by_team = team_targets(plan, quotas, reps, team_memberships, period, settings)
         target, _source = whole_target(by_team, teams)
     figures = _figures(opportunity_states, opportunities, views, reasons, positions)
+    for name in _BEFORE:
+        if name in figures and views[name].day < record.open_from:
+            figures[name]["open_pipeline"] = _Figure(np.nan, 0)
     rows = []
     for identifier, (label, unit, kind, definition) in _texts().items():
         figure = figures["now"][identifier]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from salesops_kit.analysis.funnel._transitions import STAGE_KEYS, Window, classify, open_stages, window
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import aalen_johansen, add_counts, at_age, log_log_interval
 from salesops_kit.estimators.intervals import ratio, wilson
@@ -53,6 +54,7 @@ def transitions(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     view: View = "period",
     trailing_quarters: int = 0,
     horizon_days: int = HORIZON_DAYS,
@@ -74,7 +76,10 @@ def transitions(
     ``horizon_days``; before, the shares are those reached so far.
 
     A deal that is deleted or handed to another team makes no move. No move gives no row.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     if horizon_days < 1:
         raise InputError(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))

@@ -23,6 +23,7 @@ from salesops_kit.analysis.funnel._transitions import (
     open_stages,
     window,
 )
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.competing_risks import (
     aalen_johansen,
@@ -87,6 +88,7 @@ def conversion(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     reference: Mapping[str, Any] | None = None,
     by: str = "",
     horizon_days: int = HORIZON_DAYS,
@@ -114,7 +116,10 @@ def conversion(
     A stage nobody was in has missing rates. Without a reference over the same days and horizon (it
     holds the period and the four quarters that end with it) the
     columns that need it are missing, and ``evidence`` is false.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     if horizon_days < 1:
         raise InputError(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
@@ -290,6 +295,7 @@ def time_in_stage(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     by: str = "",
     trailing_quarters: int = 0,
 ) -> pd.DataFrame:
@@ -303,7 +309,10 @@ def time_in_stage(
     ``p90``: at every age at which it fell, deals at risk / share still in the stage must come to as many.
     ``closed_only_mean`` (days) is the plain mean of the
     stays that ended, which is too short wherever long stays are still under way.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _TIMES, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)

@@ -7,6 +7,7 @@ import datetime as dt
 import ibis.expr.types as ir
 import pandas as pd
 
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.waterfall import waterfall_between
 from salesops_kit.periods import Period
@@ -21,6 +22,7 @@ def waterfall(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     start: str = "",
 ) -> pd.DataFrame:
     """What moved the open pipeline due in the period from the start of one day to the end of another.
@@ -44,8 +46,11 @@ def waterfall(
 
     An unknown amount counts as 0, and the number of such deals is noted. Raises :class:`InputError`
     when ``start`` is no date or comes after ``as_of``.
+
+    Raises :class:`NotAvailableError` where the data has no history of close dates since then.
     """
     first = _first_day(start, as_of, period, settings)
+    record.need_changes(first)
     result = waterfall_between(opportunity_states, first, as_of, period)
     result.attrs.update(start=first.isoformat(), as_of=as_of.isoformat())
     return result

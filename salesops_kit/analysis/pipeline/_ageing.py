@@ -14,6 +14,7 @@ import pandas as pd
 from salesops_kit.analysis.pipeline._composition import unknown_amounts
 from salesops_kit.analysis.pipeline._quarters import current_quarter, floats, trailing_quarters
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.dimensions import (
     join_dimensions,
@@ -62,6 +63,7 @@ def ageing(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     reference: Mapping[str, Any] | None = None,
     by: str = "",
     trailing: int = TRAILING_QUARTERS,
@@ -84,7 +86,10 @@ def ageing(
 
     A stage without open deals has no row. Raises :class:`InputError` for an unknown dimension or fewer
     than 1 quarter.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
@@ -128,6 +133,7 @@ def aged_deals(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     reference: Mapping[str, Any] | None = None,
     trailing: int = TRAILING_QUARTERS,
     all_deals: bool = False,
@@ -141,7 +147,10 @@ def aged_deals(
     ``team``, ``pipeline``, ``stage``, ``amount`` (base currency, missing where unknown), ``age_days`` in the
     stage, ``p90_days``, ``days_over`` (their difference; missing without a benchmark) and ``close_date``, all
     as they stood at the end of ``as_of``. Raises :class:`InputError` when ``top`` is below 1.
+
+    Raises :class:`NotAvailableError` where the data has no history of stages.
     """
+    record.need_stages()
     if top < 1:
         raise InputError(Problem("no row", column="top", expected="1 or more", got=str(top)))
     limits = stage_limits(opportunity_states, as_of, period, settings, reference, trailing)

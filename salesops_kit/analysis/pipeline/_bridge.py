@@ -15,6 +15,7 @@ import pandas as pd
 
 from salesops_kit import formats
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.decomposition import shapley_parts, whole_parts
 from salesops_kit.estimators.dimensions import (
     join_dimensions,
@@ -68,6 +69,7 @@ def bridge(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     by: str = "",
     against: Literal["previous", "year_ago"] = "previous",
 ) -> pd.DataFrame:
@@ -110,12 +112,15 @@ def bridge(
     business between teams is volume for them, and win rate or size for the company.
 
     Raises :class:`InputError` for an unknown dimension or qualified stage.
+
+    Raises :class:`NotAvailableError` where the data has no history of close dates since then.
     """
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     here = period or settings.fiscal.quarter_of(as_of)
     other = settings.fiscal.previous(here) if against == "previous" else settings.fiscal.year_ago(here)
+    record.need_changes(other.start)
     seen_on = prior_as_of(as_of, here, other)
     reasons = excluded_reasons(opportunities, settings)
     positions = qualified_positions(stages, settings)

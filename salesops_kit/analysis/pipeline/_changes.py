@@ -16,6 +16,7 @@ import pandas as pd
 from salesops_kit.analysis.pipeline._days import between
 from salesops_kit.analysis.pipeline._deals import as_shown, with_columns
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.waterfall import MOVES, exact, flows, refuse_broken, stays
 from salesops_kit.periods import DAY, Period
 from salesops_kit.registry import table
@@ -40,6 +41,7 @@ def changes(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     since: str = "",
     until: str = "",
 ) -> pd.DataFrame:
@@ -64,8 +66,11 @@ def changes(
     dates is no change. An unknown amount is missing and counts as 0.
 
     Raises :class:`InputError` for a date that is none, lies after ``as_of`` or is out of order.
+
+    Raises :class:`NotAvailableError` where the data has no history of close dates since then.
     """
     first, last = between(since, until, as_of, lambda later: later - _BACK)
+    record.need_changes(first)
     stayed = stays(opportunity_states, first + DAY, last, period, also=_ALSO)
     found = flows(stayed, also=_told(stayed.columns))
     listed = found.filter(_is_listed(found) | found.is_broken)

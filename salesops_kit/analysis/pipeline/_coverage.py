@@ -22,6 +22,7 @@ from salesops_kit.analysis.pipeline._yield import (
     vantage,
     yields_by_group,
 )
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.estimators.dimensions import sort_groups
 from salesops_kit.estimators.intervals import CONFIDENCE, wilson
@@ -62,6 +63,7 @@ def coverage(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     reference: Mapping[str, Any] | None = None,
     by: By = "team",
     ahead: int = 0,
@@ -92,12 +94,14 @@ def coverage(
     says why. Teams and reps are listed that have a target, or something open or won in the quarter.
 
     Raises :class:`InputError` when ``ahead`` is negative.
+
+    Quarters before the history of close dates say nothing of what is needed.
     """
     if ahead < 0:
         what = "a quarter that is over"
         raise InputError(Problem(what, column="ahead", expected="0 or more", got=str(ahead)))
     view = vantage(as_of, period, settings, ahead)
-    seen = seen_from(opportunity_states, view, by)
+    seen = seen_from(opportunity_states, view, by, record.changes_from)
     if by == "owner_id":
         targets = owner_targets(quotas, view.quarter)
     else:

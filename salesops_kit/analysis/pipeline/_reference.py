@@ -12,6 +12,7 @@ from salesops_kit.analysis.pipeline._ageing import LIMITS, TRAILING_QUARTERS
 from salesops_kit.analysis.pipeline._quarters import current_quarter, trailing_quarters
 from salesops_kit.analysis.pipeline._yield import company_yield, vantage
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.stage_times import stage_times
 from salesops_kit.periods import Period
 from salesops_kit.registry import reference
@@ -23,7 +24,12 @@ _AHEAD = (0, 1)
 
 @reference
 def company_reference(
-    opportunity_states: ir.Table, *, as_of: dt.date, period: Period | None, settings: Settings
+    opportunity_states: ir.Table,
+    *,
+    as_of: dt.date,
+    period: Period | None,
+    settings: Settings,
+    record: Record = RECORDED,
 ) -> dict[str, Any]:
     """The company's conversion of due pipeline and its times in stage.
 
@@ -45,7 +51,9 @@ def company_reference(
     return {
         "teams": len(teams),
         "coverage": {
-            str(ahead): company_yield(opportunity_states, vantage(as_of, period, settings, ahead))
+            str(ahead): company_yield(
+                opportunity_states, vantage(as_of, period, settings, ahead), record.changes_from
+            )
             for ahead in _AHEAD
         },
         "stage_times": {

@@ -19,6 +19,7 @@ from salesops_kit.analysis.pipeline._quarters import (
     trailing_quarters,
 )
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.dimensions import (
     join_dimensions,
     label_groups,
@@ -57,6 +58,7 @@ def slippage(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     by: str = "",
     quarters: int = 1,
 ) -> pd.DataFrame:
@@ -78,11 +80,15 @@ def slippage(
     Quarters that opened before the first day known have no row; without ``by`` every other quarter has one,
     with ``by`` a group has rows where something was due. Raises :class:`InputError` for an unknown
     dimension or fewer than 1 quarter.
+
+    Quarters before the history of close dates have no row; raises :class:`NotAvailableError` where the
+    report's is one of them.
     """
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
     shown = trailing_quarters(current_quarter(as_of, period, settings), quarters, settings)
+    record.need_changes(shown[-1].start)
     known_from = first_known_day(opportunity_states)
     keys = [dimension.column_in_rows for dimension in dimensions]
     opening = join_dimensions(_opening(opportunity_states, shown), dimensions, tables)
@@ -94,7 +100,9 @@ def slippage(
     frame = label_groups(floats(frame, ["amount", "unknown_amount"]), dimensions, settings)
     result = _wide(frame, names, shown)
     observed = [
-        place for place, quarter in enumerate(shown) if known_from and quarter.start - DAY >= known_from
+        place
+        for place, quarter in enumerate(shown)
+        if known_from and quarter.start - DAY >= max(known_from, record.changes_from)
     ]
     result = sort_groups(result[result["number"].isin(observed)], [*names, "number"])
     result["slippage"] = ratio(result["moved_out_amount"], result["due_amount"])

@@ -8,6 +8,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.analysis.pipeline._days import between
+from salesops_kit.data.record import RECORDED, Record
 from salesops_kit.estimators.waterfall import waterfall_between
 from salesops_kit.periods import DAY, Period
 from salesops_kit.registry import table
@@ -21,6 +22,7 @@ def waterfall(
     as_of: dt.date,
     period: Period | None,
     settings: Settings,
+    record: Record = RECORDED,
     since: str = "",
     until: str = "",
 ) -> pd.DataFrame:
@@ -36,9 +38,12 @@ def waterfall(
     A line without deals is 0. An unknown amount counts as 0 and is noted. Raises :class:`InputError`
     for a date that is none, lies after ``as_of`` or is out of order, and :class:`SalesOpsError` where the
     lines would not reconcile.
+
+    Raises :class:`NotAvailableError` where the data has no history of close dates since then.
     """
     eve = (period or settings.fiscal.quarter_of(as_of)).start - DAY
     first, last = between(since, until, as_of, lambda _later: eve)
+    record.need_changes(first)
     result = waterfall_between(opportunity_states, first + DAY, last, period)
     result.attrs.update(since=first.isoformat(), until=last.isoformat())
     return result

@@ -22,6 +22,7 @@ from salesops_kit.analysis.pipeline._quarters import (
     trailing_quarters,
 )
 from salesops_kit.data.engine import collect
+from salesops_kit.data.record import RECORDED
 from salesops_kit.estimators.intervals import Array, ratio
 from salesops_kit.estimators.shrinkage import Prior, estimate_prior
 from salesops_kit.estimators.states import at_end_of, is_open, is_true
@@ -68,7 +69,9 @@ def vantage(
     return Vantage(tuple(quarters), (*days, as_of), ahead)
 
 
-def seen_from(states: ir.Table, view: Vantage, by: By) -> pd.DataFrame:
+def seen_from(
+    states: ir.Table, view: Vantage, by: By, changes_from: dt.date = RECORDED.changes_from
+) -> pd.DataFrame:
     """Per group and quarter what was to be seen on its day, and what became of it.
 
     Columns: the group, ``number`` (position of the quarter), ``due_deals`` and ``due_amount`` (open, with a
@@ -76,7 +79,8 @@ def seen_from(states: ir.Table, view: Vantage, by: By) -> pd.DataFrame:
     what the same group won in the quarter), ``booked`` (won by then with a close date in the quarter),
     ``unknown_amount`` (deals) and ``final`` (all that the group won in the quarter). What was won is as known
     on the last of the days; deals without an owner are the group of the empty text. Quarters whose day lies
-    before the first one known are left out.
+    before the first one known are left out, and past ones before ``changes_from``: of what was due then only
+    what never closed would be known.
     """
     quarters, as_of = list(view.quarters), view.days[-1]
     rows = states.filter(~is_true(states.is_deleted))
@@ -114,6 +118,9 @@ def seen_from(states: ir.Table, view: Vantage, by: By) -> pd.DataFrame:
     result = floats(collect(seen), FIGURES)
     first = first_known_day(states)
     observed = [place for place, day in enumerate(view.days) if first is not None and day >= first]
+    observed = [
+        place for place in observed if view.days[place] >= changes_from or place == len(view.days) - 1
+    ]
     return result[result["number"].isin(observed)].reset_index(drop=True)
 
 
@@ -178,9 +185,11 @@ def past_numbers(seen: pd.DataFrame, view: Vantage) -> list[int]:
     return [number for number in numbers if view.quarters[number].last_day <= view.days[-1]]
 
 
-def company_yield(states: ir.Table, view: Vantage) -> dict[str, Any]:
+def company_yield(
+    states: ir.Table, view: Vantage, changes_from: dt.date = RECORDED.changes_from
+) -> dict[str, Any]:
     """The company's conversion for the reference: plain numbers, and how far its teams differ."""
-    seen = seen_from(states, view, "team")
+    seen = seen_from(states, view, "team", changes_from)
     numbers = past_numbers(seen, view)
     past = seen[seen["number"].isin(numbers)]
     teams = yields_by_group(past, "team", numbers).values()
