@@ -84,7 +84,9 @@ def scored_rows(
             _of_scope(source.of_team(team), figures, quarters, ahead).assign(team=team)
             for team in source.history.teams_present
         ]
-        result = pd.concat(parts, ignore_index=True)[["team", *COLUMNS]]
+        # A team without a quarter that can be scored has no row, and no types of columns.
+        scored = [part for part in parts if len(part)] or parts[:1]
+        result = pd.concat(scored, ignore_index=True)[["team", *COLUMNS]]
     if result.empty:
         result.attrs["notes"] = [_("No past quarter can be scored: the history is too short.")]
     return result

@@ -143,7 +143,8 @@ def roll_up(view: View, calls: Calls | None) -> RollUp | None:
     """The commit of the target quarter, corrected by what commits on the same day brought before.
 
     A rep's remaining commit is multiplied by (won in the rest of past quarters / remaining commit then),
-    pulled to all reps' ratio as if three more of the rep's quarters had brought that. People without a
+    pulled to all reps' ratio as if three more of the rep's quarters had brought that; but no commit is taken
+    for more than it says and more than the rep ever brought in the rest of a past quarter. People without a
     call bring what such people brought on average. The range is that of past misses of this forecast.
     None without a past quarter in which anything was committed.
     """
@@ -168,6 +169,7 @@ def roll_up(view: View, calls: Calls | None) -> RollUp | None:
         others = pasts[:place] + pasts[place + 1 :]
         if others and (guess := _corrected(told, *_learnt(others))) > 0:
             misses.append(miss(sum(left.values()), guess))
+    bias = {**bias, **_bounded(now, bias, overall, pasts)}
     expected = _corrected(now, bias, overall, rest)
     prior = SPREAD / np.sqrt(max(len(now), 1))
     remaining = spread_around(expected, misses, prior, SPREAD_STRENGTH)
@@ -188,6 +190,19 @@ def _learnt(pasts: Sequence[_Past]) -> tuple[dict[str, float], float, float]:
     overall = brought / committed
     rest = float(np.mean([sum(v for n, v in left.items() if n not in told) for told, left in pasts]))
     return _shrunk(pasts, overall), overall, rest
+
+
+def _bounded(
+    now: Mapping[str, float], bias: Mapping[str, float], overall: float, pasts: Sequence[_Past]
+) -> dict[str, float]:
+    """What the remaining commit of each rep is multiplied by: a factor learnt where little was committed
+    is not one for a whale."""
+    most = {name: max(left.get(name, 0.0) for _told, left in pasts) for name in now}
+    return {
+        name: min(bias.get(name, overall), max(1.0, most[name] / value))
+        for name, value in now.items()
+        if value > 0
+    }
 
 
 def _corrected(told: Mapping[str, float], bias: Mapping[str, float], overall: float, rest: float) -> float:

@@ -93,11 +93,17 @@ def _gap(source: Source, figures: Mapping[str, Any], ahead: int) -> float:
         for team in source.history.teams_present
     ]
     known = [part for part in parts if part is not None]
+    # Of a team that cannot be forecast what is booked is certain, and nobody else's to make up for.
+    certain = sum(
+        source.of_team(team).models(source.here, source.as_of, ahead, figures).booked
+        for team, part in zip(source.history.teams_present, parts, strict=True)
+        if part is None
+    )
     if whole is None or not known:
         return 0.0
     variances = [forecast.total.deviation**2 for forecast in known]
     total = whole.total.deviation**2 + sum(variances)
-    gap = whole.total.mean - sum(forecast.total.mean for forecast in known)
+    gap = whole.total.mean - certain - sum(forecast.total.mean for forecast in known)
     return float(gap / total) if total > 0 and np.isfinite(gap) else 0.0
 
 

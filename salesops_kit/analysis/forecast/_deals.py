@@ -118,16 +118,31 @@ def _valued(source: Source, models: Models, reference: Mapping[str, Any] | None)
     chance = deal_chances(models) * (not source.is_over)
     variance = chance * (1 - chance) * rows.amount**2
     whole = float(variance.sum())
-    expected = chance * models.amounts
     wanted = float(np.nan_to_num(whole_outlook(source, reference, 0).open_deals))
     return pd.DataFrame(
         {
             "opportunity_id": np.array(source.history.deals, dtype=object)[rows.deal],
             "chance": chance,
-            "expected": expected * (wanted / expected.sum()) if expected.sum() > 0 else expected,
+            "expected": _shared_out(chance * models.amounts, models.amounts, wanted),
             "variance_share": variance / whole if whole > 0 else np.full(len(rows), np.nan),
         }
     )
+
+
+def _shared_out(parts: np.ndarray, most: np.ndarray, wanted: float) -> np.ndarray:
+    """Parts in the same proportions that sum to what is wanted, none above its most.
+
+    >>> _shared_out(np.array([1.0, 1.0, 0.0]), np.array([1.5, 9.0, 4.0]), 5.0).round(6).tolist()
+    [1.5, 3.5, 0.0]
+    """
+    most = np.where(parts > 0, np.maximum(most, parts), 0.0)
+    if not parts.sum() > 0 or wanted >= most.sum():
+        return most if wanted > 0 else parts * 0.0
+    low, high = 0.0, float(np.max(most[parts > 0] / parts[parts > 0]))
+    for _step in range(100):
+        factor = (low + high) / 2
+        low, high = (factor, high) if np.minimum(parts * factor, most).sum() < wanted else (low, factor)
+    return np.asarray(np.minimum(parts * high, most))
 
 
 def _with_steps(

@@ -169,7 +169,11 @@ def fit(view: View, days: Sequence[int]) -> Hazard | None:
     figures = (view.company or {}).get("hazard") or {}
     bounds = figures.get("sizes") or [round(float(v), 2) for v in np.quantile(amounts, [1 / 3, 2 / 3])]
     design = Design.of(view.history, np.array(bounds))
-    parts = [_spells(view, design, day, rows) for day, rows in snapshots if len(rows)]
+    # What is seen from after the last quarter that is looked at says nothing of any.
+    after = view.quarters[-1].end.toordinal()
+    parts = [_spells(view, design, day, rows) for day, rows in snapshots if len(rows) and day < after]
+    if not parts:
+        return None
     matrix = np.concatenate([part.matrix for part in parts])
     won, lost, weight = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("won", "lost", "weight")

@@ -71,7 +71,7 @@ def quarters(
     shown = [source.quarters[source.here + ahead] for ahead in AHEAD]
     for ahead, quarter in zip(AHEAD, shown, strict=True):
         found = whole_outlook(source, reference, ahead)
-        if ahead == 0 and source.is_over:
+        if source.has_ended(ahead):
             rows.append({"period": quarter.label, "actual": found.booked})
         else:
             rows.append({"period": quarter.label, **_spread(found.total)})

@@ -67,18 +67,21 @@ def scope_outlook(
     models = source.models(source.here, source.as_of, ahead, reference)
     booked = models.booked
     deals = len(models.view.open_deals.rows)
-    if ahead == 0 and source.is_over:
-        nothing = (0.0, 0.0, 0.0)
+    nothing = (0.0, 0.0, 0.0)
+    if source.has_ended(ahead):
         return Outlook(
             Predictive.of([booked]), booked, 0.0, 0.0, nothing, deals, "", _("The quarter is over.")
         )
     method, forecast = shipped_forecast(models, _chosen(source, figures, ahead))
+    if forecast is None and booked > 0:
+        reason = _("No deal is open and no earlier quarter is known: what is booked is all that can be told.")
+        return Outlook(Predictive.of([booked]), booked, 0.0, 0.0, nothing, deals, "", reason)
     if forecast is None:
         missing = float("nan")
         reason = _("No deal is open and no earlier quarter is known, so that nothing can be forecast.")
         return Outlook(Predictive.of([]), booked, missing, missing, (missing,) * 3, deals, "", reason)
     simulated = forecast if method == SIMULATION else shipped_forecast(models, SIMULATION)[1]
-    opened, later = _split(forecast, simulated)
+    opened, later = _split(forecast, simulated, float(models.amounts.sum()))
     return Outlook(
         forecast.total, booked, opened, later, _by_category(models, opened), deals, method, _reason(models)
     )
@@ -147,14 +150,14 @@ def summed(base: Outlook, parts: list[Outlook]) -> Outlook:
     )  # fmt: skip
 
 
-def _split(forecast: Forecast, simulated: Forecast | None) -> tuple[float, float]:
-    """What the mean expects of open deals and of create-and-close."""
+def _split(forecast: Forecast, simulated: Forecast | None, most: float) -> tuple[float, float]:
+    """What the mean expects of open deals, at most what they are worth if all are won, and of
+    create-and-close."""
     rest = forecast.total.mean - forecast.booked
-    if simulated is None:
-        return rest, 0.0
-    opened, later = simulated.open_mean, simulated.later_mean
+    opened, later = (1.0, 0.0) if simulated is None else (simulated.open_mean, simulated.later_mean)
     share = opened / (opened + later) if opened + later > 0 else 1.0
-    return rest * share, rest * (1 - share)
+    of_deals = min(rest * share, most)
+    return of_deals, rest - of_deals
 
 
 def _by_category(models: Models, opened: float) -> tuple[float, float, float]:

@@ -108,7 +108,11 @@ class Source:
     @property
     def is_over(self) -> bool:
         """Whether nothing more can be booked in the report's quarter."""
-        return self.as_of >= self.quarters[self.here].last_day
+        return self.has_ended(0)
+
+    def has_ended(self, ahead: int) -> bool:
+        """The same of the quarter so many after the report's."""
+        return self.as_of >= self.quarters[self.here + ahead].last_day
 
     def actual(self, place: int) -> float:
         """Bookings of a quarter as known at ``as_of``."""
