@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
+from pydantic import ValidationError
 
 from salesops_kit.data import guesses
 from salesops_kit.data.recognise import Recognised, column_named
@@ -17,6 +18,7 @@ from salesops_kit.starting.proposals import StageSeen
 from salesops_kit.starting.writing import CLOSINGS, TYPES, Answers
 
 ORDERS = ("mdy", "dmy")
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def decide(
         given = ask(Question("--fiscal-start-month", text, str(told or 1)))
         start_month = int(_one_of(given, [str(month) for month in range(1, 13)], "--fiscal-start-month"))
     zone = options.zone or ask(Question("--zone", "in which time zone is the business day?", "UTC"))
-    Settings(zone=zone)
+    _checked("--zone", "a time zone such as Europe/Berlin", zone=zone)
     scale = ""
     if "probability" in found.roles:
         texts = [value.replace("%", "") for value in found.values(con, found.roles["probability"])]
@@ -164,9 +166,9 @@ def _currency(
         raise InputError(problem)
     text = "in which currency are the amounts (a code such as USD)?"
     given = options.currency or (seen[0] if seen else ask(Question("--currency", text, "USD")))
-    return Settings(base_currency=given.strip().upper()).base_currency, proposals.has_currencies(
-        found, amount
-    )
+    code = given.strip().upper()
+    _checked("--currency", "a currency code such as USD", base_currency=code)
+    return code, proposals.has_currencies(found, amount)
 
 
 def _stages(
@@ -178,20 +180,36 @@ def _stages(
 
     def chosen(option: str, given: Sequence[str], outcome: str, proposal: list[str]) -> set[str]:
         if not given:
-            text = f"which of these stages are {outcome} (names with ; between them)? {listed}"
+            also = ", or none" if option == "--lost" else ""
+            text = f"which of these stages are {outcome} (names with ; between them{also})? {listed}"
             given = [part.strip() for part in ask(Question(option, text, "; ".join(proposal))).split(";")]
-        return {_one_of(name, names, option) for name in given if name}
+        known = names if option == "--won" or NONE in names else [*names, NONE]
+        return {_one_of(name, known, option) for name in given if name}
 
     won = chosen("--won", options.won, "won", [one.stage for one in seen if one.is_won])
     lost_proposal = [one.stage for one in seen if one.is_lost and one.stage not in won]
-    # A file of won deals alone has no lost stage to name.
-    lost = chosen("--lost", options.lost, "lost", lost_proposal) if options.lost or lost_proposal else set()
+    # A file of won and open deals alone has no lost stage to name, and one that says itself what is closed is
+    # believed. Of any other without a lost stage only a person can say so.
+    is_told = "is_closed" in found.roles or all(name in won or proposals.is_open(name) for name in names)
+    lost: set[str] = set()
+    if options.lost or lost_proposal or not is_told:
+        lost = chosen("--lost", options.lost, "lost", lost_proposal) - {NONE}
     if both := won & lost:
         raise InputError(
             Problem("a stage is both won and lost", column="--lost", got=", ".join(sorted(both)))
         )
     for one in seen:
         yield replace(one, is_won=one.stage in won, is_lost=one.stage in lost)
+
+
+def _checked(option: str, expected: str, **setting: str) -> None:
+    """Raises :class:`InputError` naming the option where a setting's value is none."""
+    try:
+        Settings(**setting)  # type: ignore[arg-type]
+    except ValidationError as error:
+        what = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        value = next(iter(setting.values()))
+        raise InputError(Problem(what, column=option, expected=expected, got=value)) from None
 
 
 def _one_of(given: str, choices: Sequence[str], option: str) -> str:

@@ -15,8 +15,15 @@ from salesops_kit.data.recognise import Recognised, plain
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.periods import FiscalCalendar
 
-WON_WORDS = ("won", "成交", "赢", "贏", "成功", "수주", "성사", "성공")
-LOST_WORDS = ("lost", "丢", "丟", "输", "輸", "失", "실주", "실패", "무산")
+WON_WORDS = (
+    "won", "gewonnen", "gagné", "ganado", "ganada", "ganho", "vinto", "vinta", "vunnen", "wygrana",
+    "成交", "赢", "贏", "成功", "수주", "성사", "성공",
+)  # fmt: skip
+LOST_WORDS = (
+    "lost", "verloren", "perdu", "perdue", "perdido", "perdida", "perso", "persa", "förlora", "przegrana",
+    "丢", "丟", "输", "輸", "失", "실주", "실패", "무산",
+)  # fmt: skip
+OPEN_WORDS = ("open", "offen", "abierto", "abierta", "ouvert", "ouverte", "aperto", "aperta", "aberto")
 _TRUE = ("true", "1", "yes", "是", "예", "참")
 _CURRENCIES = {
     "$": "USD",
@@ -82,6 +89,11 @@ def endings(con: duckdb.DuckDBPyConnection, found: Recognised) -> tuple[str, ...
     if status in (None, stage) or any(_ends(value) for value in found.values(con, stage)):
         return ()
     return tuple(value for value in found.values(con, str(status)) if _ends(value))
+
+
+def is_open(stage: str) -> bool:
+    """Whether a stage's name says that its deals are open."""
+    return _has(stage, OPEN_WORDS)
 
 
 def _ends(name: str) -> bool:

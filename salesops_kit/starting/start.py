@@ -93,7 +93,8 @@ def start(
     )
     mapping = out / "params" / "mappings" / f"{answers.name}.yml"
     said = (
-        f"How {path.name} becomes the kit's tables.\nThe next: salesops import FILE --mapping {answers.name}"
+        f"How {path.name} becomes the kit's tables.\n"
+        f"The next: salesops import FILE --mapping {answers.name} --out data/{answers.name}"
     )
     write_yaml(mapping, mapping_of(found, answers), said)
     with _inside(out):

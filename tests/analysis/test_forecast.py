@@ -14,6 +14,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from salesops_kit.analysis.forecast import accuracy, backtest, changes, commit_bias, deals, outlook, scenario
+from salesops_kit.analysis.forecast._calls import _bounded
 from salesops_kit.analysis.forecast._company import company_figures
 from salesops_kit.analysis.forecast._ladder import RUNGS, SHIPPED, SIMULATION, deal_chances
 from salesops_kit.analysis.forecast._naive import seasonal_naive, spread_around
@@ -331,3 +332,51 @@ def test_many_later_deals_are_drawn_as_their_sum() -> None:
     few, many = (later_draws(each, 0.2, amounts, shocks(20_000), 0.5) for each in (1_990.0, 2_010.0))
     assert many.mean() / few.mean() == pytest.approx(2_010 / 1_990, rel=0.01)
     assert many.std() / few.std() == pytest.approx(2_010 / 1_990, rel=0.03)
+
+
+def test_a_new_team_counts_with_what_it_has_booked() -> None:
+    """It has no open deal and no past, so that nothing of it can be forecast; the sums hold all the same."""
+    day = dt.date(2026, 8, 3)
+    sold = deal("NEW", [Change(day, stage=WON, close_date=day, amount=90_000.0, team="Nova")])
+    frame = outlook(states_table([*world(), sold]), **arguments(), by="team")
+    now = frame[frame["period"] == "2026-Q3"].set_index("team")
+    assert now.loc["Nova", "mean"] == now.loc["Nova", "booked"] == 90_000
+    assert "what is booked is all that can be told" in now.loc["Nova", "reason"]
+    assert now.drop("company")["mean"].sum() == pytest.approx(now.loc["company", "mean"], abs=0.05)
+    parts = now.loc["company", ["booked", "open_deals", "create_and_close"]].sum()
+    assert parts == pytest.approx(now.loc["company", "mean"], abs=0.02)
+    without = outlook(world_states(), **arguments(), by="team")
+    others = without[(without["period"] == "2026-Q3") & (without["team"] == "company")]["mean"].iloc[0]
+    assert now.loc["company", "mean"] == pytest.approx(others + 90_000, rel=0.01)
+    assert set(accuracy(states_table([*world(), sold]), **arguments(), by="team")["team"]) >= {
+        "company",
+        "North",
+    }
+
+
+def test_a_quarter_that_was_over_long_ago() -> None:
+    """Also the one after it, and the one after that, are over."""
+    period = Settings().fiscal.quarter("2025-Q4")
+    frame = outlook(world_states(), **arguments(as_of=LAST, period=period))
+    assert frame["period"].tolist() == ["2025-Q4", "2026-Q1"]
+    assert (frame["p10"] == frame["p90"]).all()
+    assert frame["reason"].eq("The quarter is over.").all()
+    assert frame["mean"].to_numpy() == pytest.approx(frame["booked"].to_numpy(), abs=0.01)
+
+
+def test_no_deal_is_expected_to_bring_more_than_it_is_worth() -> None:
+    frame = deals(world_states(1_800), **arguments(), top=0)
+    assert (frame["expected"] <= frame["amount"] * 1.0001 + 0.01).all()
+    whole = outlook(world_states(1_800), **arguments()).iloc[0]
+    assert frame["expected"].sum() == pytest.approx(whole["open_deals"], rel=1e-6)
+
+
+def test_a_factor_learnt_from_little_is_none_for_a_whale() -> None:
+    """A rep who commits 10 and brings 200 has the factor 20; of 1,000 committed not 20,000 are expected."""
+    pasts = [({"ann": 10.0}, {"ann": 200.0}), ({"ann": 10.0}, {"ann": 160.0})]
+    factor = {"ann": 18.0}
+    assert _bounded({"ann": 1_000.0}, factor, 18.0, pasts) == {"ann": 1.0}
+    assert _bounded({"ann": 100.0}, factor, 18.0, pasts) == {"ann": 2.0}
+    assert _bounded({"ann": 10.0}, factor, 18.0, pasts) == {"ann": 18.0}
+    assert _bounded({"new": 50.0, "none": 0.0}, factor, 3.0, pasts) == {"new": 1.0}
+    assert _bounded({"ann": 10.0}, {"ann": 0.4}, 1.0, pasts) == {"ann": 0.4}

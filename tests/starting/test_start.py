@@ -183,9 +183,19 @@ def test_what_the_file_does_not_tell_is_asked(workspace: Path, tmp_path: Path) -
         )
 
     _, answers, rows = imported(path, workspace, ask=person)
-    assert asked == ["--dates", "--currency", "--fiscal-start-month", "--zone", "--won"]
+    assert asked == ["--dates", "--currency", "--fiscal-start-month", "--zone", "--won", "--lost"]
     assert (answers.zone, answers.currency) == ("Asia/Seoul", "KRW")
     assert rows.table("opportunities").close_date.max().to_pyarrow().as_py() == dt.date(2026, 4, 3)
+
+
+def test_deals_of_unknown_stages_are_not_taken_for_open_unasked(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deals.csv"
+    path.write_text(AMBIGUOUS)
+    with pytest.raises(InputError, match="Give --lost"):
+        imported(path, workspace, Options(dates="mdy", won=("Done",)))
+    assert not workspace.exists()
+    _, answers, _rows = imported(path, workspace, Options(dates="mdy", won=("Done",), lost=("none",)))
+    assert not any(one.is_lost for one in answers.stages)
 
 
 @pytest.mark.parametrize(
