@@ -216,7 +216,10 @@ def run(
         raise typer.Exit(PUBLISHED)
     facts = run_summary.summary(result, plan=loaded.file, root=root)
     try:
-        print(", ".join(f"{count} {status}" for status, count in facts["counts"].items()))
+        if result.is_interrupted:
+            print("Interrupted: the reports that were left were not run.", file=sys.stderr)
+        if facts["counts"]:
+            print(", ".join(f"{count} {status}" for status, count in facts["counts"].items()))
         print(f"Open {root / 'index.html'}", flush=True)
     finally:
         if told:

@@ -35,6 +35,10 @@ def _part(table: ir.Table, *names: str) -> ops.Relation:
     return table.select(*(name for name in names if name in table.columns)).op()
 
 
+# Of microseconds, as the dates are: the largest of nanoseconds is none of these.
+_LATE = pd.Timestamp(2262, 1, 1, tz="UTC")
+
+
 @functools.lru_cache(maxsize=KEPT)
 def _account_pairs(rows: ops.Relation, least: float) -> pd.DataFrame:
     frame = _texts(rows, "account_id", ("name", "country", "parent_id"))
@@ -98,9 +102,7 @@ def _ordered(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         }
     )
     # Records without a date are taken for younger than those with one; ids decide between equals.
-    ages = [
-        part["created_at"].fillna(pd.Timestamp.max.tz_localize("UTC")).to_numpy() for part in (left, right)
-    ]
+    ages = [part["created_at"].fillna(_LATE).to_numpy() for part in (left, right)]
     swap = (ages[1] < ages[0]) | ((ages[1] == ages[0]) & (made["right_id"] < made["left_id"]).to_numpy())
     result = pd.DataFrame(
         {
