@@ -16,6 +16,8 @@ from salesops_kit.estimators.similar_names import plain_name, similar_pairs
 KEPT = 4
 COLUMNS = ["record_id", "keep_id", "name", "keep_name", "similarity", "why"]
 SAME_EMAIL, SAME_NAME, SIMILAR_NAME = "same e-mail address", "same name", "similar name"
+# Of microseconds, as the dates are: the largest of nanoseconds is none of these.
+_LATE = pd.Timestamp(2262, 1, 1, tz="UTC")
 
 
 def account_pairs(accounts: ir.Table, least: float) -> pd.DataFrame:
@@ -33,10 +35,6 @@ def lead_pairs(leads: ir.Table, least: float, *, email_decides: bool = True) -> 
 
 def _part(table: ir.Table, *names: str) -> ops.Relation:
     return table.select(*(name for name in names if name in table.columns)).op()
-
-
-# Of microseconds, as the dates are: the largest of nanoseconds is none of these.
-_LATE = pd.Timestamp(2262, 1, 1, tz="UTC")
 
 
 @functools.lru_cache(maxsize=KEPT)
