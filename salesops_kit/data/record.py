@@ -41,12 +41,15 @@ class Record:
             text = _("The data has the history of close dates from {day} on, which is too short for this.")
             raise NotAvailableError(text.format(day=formats.date(self.changes_from)))
 
-    def need_stages(self) -> None:
-        """Raises :class:`NotAvailableError` where the data tell of no stage when a deal came to it."""
+    def need_stages(self, day: dt.date | None) -> None:
+        """The same for moves between stages."""
         if self.stages_from == NEVER:
             raise NotAvailableError(
                 _("The data has no history of stages, so that nobody can say how deals move through them.")
             )
+        if self.stages_from > (day or ALWAYS):
+            text = _("The data has the history of stages from {day} on, which is too short for this.")
+            raise NotAvailableError(text.format(day=formats.date(self.stages_from)))
 
     def to_values(self) -> dict[str, str]:
         """The days as ISO texts."""
@@ -65,11 +68,13 @@ def record_of(
     con: duckdb.DuckDBPyConnection,
     cleaned: Mapping[str, Path],
     *,
+    is_exported: bool,
     absent: Collection[str],
     stage_dates: Mapping[str, str],
     observed_until: dt.date,
 ) -> Record:
-    """What the completed history of a dataset tells; ``absent`` are columns that no event of it records."""
+    """What the completed history of a dataset tells. ``is_exported``: the export has a history, of which
+    ``absent`` are columns that no event records; for a few deals that it lacks, a note says so."""
     history, deals = parquet(cleaned["opportunity_history"]), parquet(cleaned["opportunities"])
     row = con.execute(
         f"SELECT min(changed_date) FILTER (source IS DISTINCT FROM 'derived'), "
@@ -77,7 +82,7 @@ def record_of(
     ).fetchone()
     first, derived = row or (None, 0)
     dated = con.execute(f"SELECT count(*) FROM {deals} WHERE created_date IS NOT NULL").fetchone()
-    recorded = (first or NEVER) if derived else ALWAYS
+    recorded = (first or NEVER) if derived and not is_exported else ALWAYS
     return Record(
         changes_from=NEVER if "close_date" in absent else recorded,
         stages_from=ALWAYS if stage_dates else recorded,

@@ -169,8 +169,8 @@ def build(
             zone=settings.zone, observed_until=observed, folder=folder,
         )  # fmt: skip
         record = record_of(
-            con, cleaned, absent=history.absent if history else (), stage_dates=mapping.stage_dates,
-            observed_until=observed,
+            con, cleaned, is_exported=history is not None, absent=history.absent if history else (),
+            stage_dates=mapping.stage_dates, observed_until=observed,
         )  # fmt: skip
         notes += check_rates(con, cleaned, settings)
         cleaned[EXCLUSIONS] = folder / f"{EXCLUSIONS}.parquet"

@@ -78,7 +78,9 @@ def test_without_creation_dates_nobody_knows_what_was_open(desk: Any) -> None:
 def test_a_history_that_begins_later_is_enough_for_what_is_later() -> None:
     record = Record(D(2026, 4, 1), D(2026, 4, 1))
     record.need_changes(D(2026, 4, 1))
-    record.need_stages()
+    record.need_stages(D(2026, 4, 1))
+    with pytest.raises(NotAvailableError, match="history of stages from"):
+        record.need_stages(None)
     with pytest.raises(NotAvailableError, match=r"from Apr 1, 2026 on, which is too short"):
         record.need_changes(D(2026, 3, 31))
     with pytest.raises(NotAvailableError):

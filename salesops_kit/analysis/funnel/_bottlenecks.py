@@ -101,12 +101,12 @@ def bottlenecks(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _RESULT, STAGE_KEYS)
     names = [dimension.name for dimension in dimensions]
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
+    record.need_stages(days.start)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     company = reference_window(reference, days, trailing_quarters, HORIZON_DAYS)
     result = with_reference(stage_rates(counts, HORIZON_DAYS), MOVED_ON, company)

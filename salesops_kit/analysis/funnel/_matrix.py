@@ -79,12 +79,12 @@ def transitions(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     if horizon_days < 1:
         raise InputError(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
         )
     days = window(as_of, period, settings, trailing_quarters)
+    record.need_stages(days.start)
     found = _stays(opportunity_states, days, as_of, view)
     following = open_stages(stages).set_index(["pipeline", "stage_position"])["following"]
     moves = found[found["events"] > 0].reset_index(drop=True)

@@ -119,7 +119,6 @@ def conversion(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     if horizon_days < 1:
         raise InputError(
             Problem("no horizon", column="horizon_days", expected="1 or more", got=str(horizon_days))
@@ -128,6 +127,7 @@ def conversion(
     dimensions = grouping(by, tables, _CONVERSION, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
+    record.need_stages(days.start)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     result = _all_stages(stage_rates(counts, horizon_days), open_stages(stages), counts.keys)
     company = reference_window(reference, days, trailing_quarters, horizon_days)
@@ -312,11 +312,11 @@ def time_in_stage(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = grouping(by, tables, _TIMES, STAGE_KEYS)
     rows = join_dimensions(opportunity_states, dimensions, tables)
     days = window(as_of, period, settings, trailing_quarters)
+    record.need_stages(days.start)
     counts = count_transitions(rows, stages, days, dimensions, settings)
     keys = list(counts.keys)
     wanted = {

@@ -89,10 +89,10 @@ def ageing(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     tables = tables_by_name(opportunity_states, opportunities, accounts, reps, teams)
     dimensions = parse_by(by, tables)
     names = [dimension.name for dimension in dimensions]
+    record.need_stages(_first_day(as_of, period, settings, trailing))
     limits = stage_limits(opportunity_states, as_of, period, settings, reference, trailing)
     rows = join_dimensions(_open_with_age(opportunity_states, as_of), dimensions, tables)
     keys = [*(dimension.column_in_rows for dimension in dimensions), *STAGE_KEYS, "age_days"]
@@ -150,9 +150,9 @@ def aged_deals(
 
     Raises :class:`NotAvailableError` where the data has no history of stages.
     """
-    record.need_stages()
     if top < 1:
         raise InputError(Problem("no row", column="top", expected="1 or more", got=str(top)))
+    record.need_stages(_first_day(as_of, period, settings, trailing))
     limits = stage_limits(opportunity_states, as_of, period, settings, reference, trailing)
     rows = _open_with_age(opportunity_states, as_of)
     p90 = _as_column(rows, limits)
@@ -186,9 +186,9 @@ def stage_limits(
     trailing: int,
 ) -> pd.DataFrame:
     """Per pipeline and stage the limits of ``ageing`` and whose they are (``benchmark``)."""
-    window = trailing_quarters(current_quarter(as_of, period, settings), trailing, settings, "trailing")
-    limits = stage_times(states, window[0].start, as_of).drop(columns="left")
-    company = company_limits(reference, window[0].start, as_of)
+    start = _first_day(as_of, period, settings, trailing)
+    limits = stage_times(states, start, as_of).drop(columns="left")
+    company = company_limits(reference, start, as_of)
     limits["benchmark"] = np.where(limits["p90"].notna(), "own", "none")
     for row in limits.index[limits["p90"].isna()]:
         figures = company.get(str(limits.loc[row, "pipeline"]), {}).get(str(limits.loc[row, "stage"]), {})
@@ -197,6 +197,12 @@ def stage_limits(
             limits.loc[row, list(LIMITS)] = [figures[name] for name in LIMITS]
             limits.loc[row, "benchmark"] = "company"
     return limits
+
+
+def _first_day(as_of: dt.date, period: Period | None, settings: Settings, trailing: int) -> dt.date:
+    """The first day of the quarters that the limits rest on."""
+    quarters = trailing_quarters(current_quarter(as_of, period, settings), trailing, settings, "trailing")
+    return quarters[0].start
 
 
 def company_limits(
