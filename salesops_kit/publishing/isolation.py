@@ -93,24 +93,34 @@ class _Search:
             raw = text.encode("utf-8", "surrogatepass")
             words = _plain_words(raw)
             if raw.isascii():
-                self.worded.append((frozenset(words), b" %b " % b" ".join(words), text))
+                self.worded.append((frozenset(words), _padded(words), text))
             else:
                 # Many scripts put no space between words.
                 self.unbounded.append((b" ".join(words), text))
 
     def texts_in(self, content: bytes) -> Iterator[str]:
-        yield from self._among(_plain_words(content))
-        if b"<" in content:
-            # A text may be set in several elements.
-            yield from self._among(_plain_words(_TAG.sub(b" ", content)))
-
-    def _among(self, words: list[bytes]) -> Iterator[str]:
-        distinct = set(words)
-        plain = b" %b " % b" ".join(words)
+        words = _plain_words(content)
+        distinct, plain = set(words), _padded(words)
+        apart: list[tuple[bytes, str]] = []
         for needed, padded, text in self.worded:
-            if needed <= distinct and padded in plain:
+            if needed <= distinct:
+                if padded in plain:
+                    yield text
+                else:
+                    apart.append((padded, text))
+        for joined, text in self.unbounded:
+            if joined in plain:
                 yield text
-        yield from (text for joined, text in self.unbounded if joined in plain)
+            elif b" " in joined and all(part in plain for part in joined.split()):
+                apart.append((joined, text))
+        if apart and b"<" in content:
+            # Its words are all there: it may be set in several elements.
+            plain = _padded(_plain_words(_TAG.sub(b" ", content)))
+            yield from (text for looked_for, text in apart if looked_for in plain)
+
+
+def _padded(words: Iterable[bytes]) -> bytes:
+    return b" %b " % b" ".join(words)
 
 
 def _plain_words(content: bytes) -> list[bytes]:
