@@ -25,7 +25,7 @@ _CSS_REQUEST = re.compile(
 )
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 _INERT_DATA = re.compile(
-    r"data:(image/(png|jpeg|gif|webp)|font/woff2?);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE
+    r"data:(image/(png|jpeg|gif|webp|svg\+xml)|font/woff2?);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE
 )
 _INVISIBLE = re.compile(r"[\x00-\x20\u00a0\u200b-\u200f\u2028\u2029\ufeff]")
 

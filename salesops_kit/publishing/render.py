@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -76,8 +77,12 @@ def _exporter() -> Any:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         optimistic_validation=True,
-        filters={"translate": _, "dates": _readable_dates},
+        filters={"translate": _, "dates": _readable_dates, "base64": _base64},
     )
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8")).decode("ascii")
 
 
 def _readable_dates(text: str) -> str:

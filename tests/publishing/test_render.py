@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -118,3 +119,25 @@ def test_a_changed_page_template_has_another_digest(tmp_path: Path) -> None:
     first = page_digest(tmp_path)
     (tmp_path / "a.j2").rename(tmp_path / "b.j2")
     assert page_digest(tmp_path) != first
+
+
+def test_pictures_and_markdown_that_cells_show_are_on_the_page() -> None:
+    """Whatever format a notebook's figures have; an SVG in an image runs and fetches nothing."""
+    drawn = (
+        '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg xmlns="http://www.w3.org/2000/svg"><path d="M0"/></svg>'
+    )
+    made = notebook()
+    made.cells[2].outputs[2:2] = [
+        nbformat.v4.new_output("display_data", data={kind: content, "text/plain": f"alt of {kind}"})
+        for kind, content in (
+            ("image/svg+xml", drawn), ("image/png", "AA==\n"), ("image/jpeg", "AAA="),
+            ("text/markdown", "**strong** words"),
+        )
+    ]  # fmt: skip
+    page = render(made, facts(), locale="en")
+    coded = base64.b64encode(drawn.encode()).decode()
+    assert f'<img alt="alt of image/svg+xml" src="data:image/svg+xml;base64,{coded}">' in page
+    assert '<img alt="alt of image/png" src="data:image/png;base64,AA==">' in page
+    assert '<img alt="alt of image/jpeg" src="data:image/jpeg;base64,AAA=">' in page
+    assert "<strong>strong</strong> words" in page
+    assert page_problems(page, "s3ntinel") == []
