@@ -168,7 +168,7 @@ def test_booked_commit_and_best_case() -> None:
     assert row[["booked", "commit", "best_case", "open_due"]].tolist() == [208, 288, 328, 120]
     assert row[["deals_booked", "deals_open"]].tolist() == [2, 3]
     assert run().attrs["notes"] == [
-        "Only 3 past wins are known, so that the forecast is wide.",
+        "Only 3 wins after this day of a past quarter are known, so that the forecast is wide.",
         "1 open deal due in the period has no amount and counts as 0.",
     ]
 

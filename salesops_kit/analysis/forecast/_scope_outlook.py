@@ -83,7 +83,14 @@ def scope_outlook(
     simulated = forecast if method == SIMULATION else shipped_forecast(models, SIMULATION)[1]
     opened, later = _split(forecast, simulated, float(models.amounts.sum()))
     return Outlook(
-        forecast.total, booked, opened, later, _by_category(models, opened), deals, method, _reason(models)
+        forecast.total,
+        booked,
+        opened,
+        later,
+        _by_category(models, opened),
+        deals,
+        method,
+        _reason(models, forecast.total),
     )
 
 
@@ -172,16 +179,21 @@ def _by_category(models: Models, opened: float) -> tuple[float, float, float]:
     return commit, best, opened - commit - best
 
 
-def _reason(models: Models) -> str:
+def _reason(models: Models, total: Predictive) -> str:
     won = sum(int(past.deals.won.sum()) + len(past.later) for past in models.view.past)
     if not models.view.past:
         return _("No earlier quarter is known from its beginning, so that the forecast is wide.")
-    if won < FEW_WINS:
-        if not won:
-            return _("No past win is known, so that the forecast is wide.")
-        return ngettext(
-            "Only {count} past win is known, so that the forecast is wide.",
-            "Only {count} past wins are known, so that the forecast is wide.",
+    if won >= FEW_WINS:
+        return ""
+    if not won:
+        known = _("No win after this day of a past quarter is known")
+    else:
+        known = ngettext(
+            "Only {count} win after this day of a past quarter is known",
+            "Only {count} wins after this day of a past quarter are known",
             won,
         ).format(count=won)
-    return ""
+    text = _("{known}, so that the forecast is wide.")
+    if total.quantile(0.9) <= total.quantile(0.1):
+        text = _("{known}, which is no evidence that nothing more comes.")
+    return text.format(known=known)
