@@ -13,7 +13,7 @@ from pathlib import Path
 import ibis
 import pandas as pd
 
-from salesops_kit.data import earlier, engine, policies, sealing, snapshot
+from salesops_kit.data import earlier, engine, policies, sealing, snapshot, storing
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.databases import is_database
 from salesops_kit.data.derived import DerivedTables
@@ -22,8 +22,9 @@ from salesops_kit.data.mapping import identity_mapping, read_mapping, read_yaml
 from salesops_kit.data.mapping_files import find_mapping
 from salesops_kit.data.rates import in_base_currency, plan_rates, rates_of_year
 from salesops_kit.data.record import RECORDED, Record
-from salesops_kit.data.snapshot import SNAPSHOT_FILE, Snapshot
+from salesops_kit.data.snapshot import Snapshot
 from salesops_kit.data.sources import SUFFIXES, find_files
+from salesops_kit.data.storing import SNAPSHOT_FILE
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy
@@ -100,7 +101,7 @@ def find_folder(data: str) -> Path:
     known = known_datasets()
     path = Path(data).expanduser()
     for candidate in (path, project_root() / path, project_root() / "data" / path):
-        snapshot.restore(candidate)
+        storing.restore(candidate)
         if candidate.is_dir():
             return candidate.resolve()
     raise InputError(Problem(f"unknown dataset {data!r}", next_step=did_you_mean(data, list(known))))
@@ -134,16 +135,16 @@ def _opened(folder: Path) -> Snapshot:
     present = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     mapping = identity_mapping({p.name: p for p in present}, settings)
     files = [p for p in present if p.stem in TABLES]
-    mark = snapshot.fingerprint(present, settings)
+    mark = storing.fingerprint(present, settings)
     root = archive_root()
-    found = snapshot.find_archived(root, mark)
+    found = storing.find_archived(root, mark)
     if found:
         return found
-    with snapshot.scratch_folder(root) as scratch:
+    with storing.scratch_folder(root) as scratch:
         built = scratch / "built"
         built.mkdir()
         made_now = snapshot.build(files, mapping, folder=built, scratch=scratch)
-        return snapshot.archive(Snapshot(**{**vars(made_now), "fingerprint": mark}), root)
+        return storing.archive(replace(made_now, fingerprint=mark), root)
 
 
 def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Path) -> Snapshot:
@@ -158,25 +159,25 @@ def import_export(sources: Sequence[Path], mapping: str | Sequence[str], out: Pa
     which is never rewritten. An import into the project is archived under its name; one that says nothing
     new is the import before, and is not archived again.
     """
-    snapshot.restore(out)
+    storing.restore(out)
     if out.exists() and any(out.iterdir()) and not (out / SNAPSHOT_FILE).is_file():
         raise InputError(
             Problem("the folder holds other files", file=str(out), next_step="Name a new folder.")
         )
     rules = mapping_for(sources, mapping)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with snapshot.scratch_folder(out.parent) as scratch:
+    with storing.scratch_folder(out.parent) as scratch:
         built = scratch / "built"
         built.mkdir()
         before = _import_before(out, rules.settings)
         made = snapshot.build(sources, rules, folder=built, scratch=scratch, before=before)
         if before and _content(before) == _content(made):
             made = replace(made, digest=before.digest, notes=before.notes)
-        written = snapshot.write_folder(made, built, out)
+        written = storing.write_folder(made, built, out)
     if written.settings.name and out.resolve().is_relative_to(project_root()):
-        last = snapshot.last_archived(archive_root(), written.settings.name)
+        last = storing.last_archived(archive_root(), written.settings.name)
         if last is None or last.digest != written.digest:
-            snapshot.archive(written, archive_root())
+            storing.archive(written, archive_root())
     return written
 
 
@@ -251,7 +252,7 @@ def _open_imported(folder: Path) -> Snapshot:
             )
     if problems:
         raise InputError(problems)
-    return Snapshot(**{**vars(found), "paths": paths})
+    return replace(found, paths=paths)
 
 
 def open_rows(opened: Snapshot) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -44,7 +45,7 @@ def earlier_snapshots(opened: Snapshot, archive: Path) -> list[Snapshot]:
         is_same = found.settings.name == opened.settings.name and found.digest != opened.digest
         is_older = found.observed_until < opened.observed_until and (not opened.seq or found.seq < opened.seq)
         if is_same and is_older and all(path.is_file() for path in paths.values()):
-            by_day[found.observed_until] = Snapshot(**{**vars(found), "paths": paths})
+            by_day[found.observed_until] = replace(found, paths=paths)
     return [by_day[day] for day in sorted(by_day)][-MOST_SNAPSHOTS:]  # type: ignore[type-var]
 
 

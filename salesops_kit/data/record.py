@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from salesops_kit import formats
-from salesops_kit.data.engine import parquet
+from salesops_kit.data.engine import count, parquet
 from salesops_kit.errors import NotAvailableError
 from salesops_kit.language import _
 
@@ -35,21 +35,21 @@ class Record:
     def need_changes(self, day: dt.date | None) -> None:
         """Raises :class:`NotAvailableError` unless all changes from ``day`` on (None: from the first day
         on) are in the data."""
-        if self.changes_from == NEVER:
-            raise NotAvailableError(_("The data has no history of close dates, so that moves are not known."))
-        if self.changes_from > (day or ALWAYS):
-            text = _("The data has the history of close dates from {day} on, which is too short for this.")
-            raise NotAvailableError(text.format(day=formats.date(self.changes_from)))
+        _need(
+            self.changes_from,
+            day,
+            _("The data has no history of close dates, so that moves are not known."),
+            _("The data has the history of close dates from {day} on, which is too short for this."),
+        )
 
     def need_stages(self, day: dt.date | None) -> None:
         """The same for moves between stages."""
-        if self.stages_from == NEVER:
-            raise NotAvailableError(
-                _("The data has no history of stages, so that nobody can say how deals move through them.")
-            )
-        if self.stages_from > (day or ALWAYS):
-            text = _("The data has the history of stages from {day} on, which is too short for this.")
-            raise NotAvailableError(text.format(day=formats.date(self.stages_from)))
+        _need(
+            self.stages_from,
+            day,
+            _("The data has no history of stages, so that nobody can say how deals move through them."),
+            _("The data has the history of stages from {day} on, which is too short for this."),
+        )
 
     def to_values(self) -> dict[str, str]:
         """The days as ISO texts."""
@@ -57,6 +57,13 @@ class Record:
 
 
 RECORDED = Record()
+
+
+def _need(begins: dt.date, day: dt.date | None, never: str, later: str) -> None:
+    if begins == NEVER:
+        raise NotAvailableError(never)
+    if begins > (day or ALWAYS):
+        raise NotAvailableError(later.format(day=formats.date(begins)))
 
 
 def record_from(values: Mapping[str, Any]) -> Record:
@@ -81,10 +88,10 @@ def record_of(
         f"count(*) FILTER (source = 'derived') FROM {history}"
     ).fetchone()
     first, derived = row or (None, 0)
-    dated = con.execute(f"SELECT count(*) FROM {deals} WHERE created_date IS NOT NULL").fetchone()
+    is_dated = count(con, f"SELECT count(*) FROM {deals} WHERE created_date IS NOT NULL") > 0
     recorded = (first or NEVER) if derived and not is_exported else ALWAYS
     return Record(
         changes_from=NEVER if "close_date" in absent else recorded,
         stages_from=ALWAYS if stage_dates else recorded,
-        open_from=ALWAYS if recorded == ALWAYS or (dated and dated[0]) else min(recorded, observed_until),
+        open_from=ALWAYS if recorded == ALWAYS or is_dated else min(recorded, observed_until),
     )

@@ -6,11 +6,8 @@ import datetime as dt
 import hashlib
 import itertools
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,6 @@ import pyarrow.parquet as pq
 
 from salesops_kit.data import as_of, engine
 from salesops_kit.data.cleaning import EXCLUSIONS, clean
-from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.engine import connect, count, parquet, write_parquet
 from salesops_kit.data.growth import Before, grow_history, keep_vanished
 from salesops_kit.data.history import complete_history
@@ -34,9 +30,6 @@ from salesops_kit.data.stages import OPEN, complete_stages
 from salesops_kit.settings import Settings, parse_settings
 
 SCHEMA = 1
-SNAPSHOT_FILE = "snapshot.json"
-SCRATCH = ".salesops-"
-ATTEMPTS = 3
 BATCH_ROWS = 12_000_000
 
 
@@ -96,33 +89,6 @@ def from_json(text: str, paths: dict[str, Path] | None = None) -> Snapshot:
         record=record_from(values.get("record", {})),
         paths=paths or {},
     )
-
-
-@contextmanager
-def scratch_folder(near: Path | None = None) -> Iterator[Path]:
-    """A private temporary folder, removed at the end; ``near`` puts it on that folder's disk, where what
-    killed processes left is removed too."""
-    for left in near.glob(f"{SCRATCH}*-*") if near else ():
-        if not _is_running(left.name.removeprefix(SCRATCH).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=near))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(pid: str) -> bool:
-    # Signal 0 would end the process on Windows.
-    if not pid.isdecimal() or os.name == "nt":
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def build(
@@ -307,117 +273,3 @@ def _concatenate(parts: Sequence[Path], path: Path) -> None:
                 for group in range(source.num_row_groups):
                     writer.write_table(source.read_row_group(group))
             part.unlink()
-
-
-def fingerprint(files: Sequence[Path], settings: Settings) -> str:
-    """What tells that a folder of files was imported before: names, sizes, times, settings, contracts."""
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
-    contracts = {
-        name: [(c.name, c.type, c.nullable) for c in t.columns.values()] for name, t in TABLES.items()
-    }
-    text = json.dumps([SCHEMA, stats, settings.model_dump(mode="json"), contracts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_folder(snapshot: Snapshot, built: Path, out: Path) -> Snapshot:
-    """Put a built snapshot in the place of ``out`` as ``<table>.parquet`` files and ``snapshot.json``.
-
-    The folder is complete before it takes its name; what stood there before is kept until then, and found
-    again by :func:`restore` where the process ends in between.
-    """
-    _write_text(built / SNAPSHOT_FILE, snapshot.to_json())
-    former = _former(out)
-    for attempt in range(ATTEMPTS):
-        if out.exists():
-            shutil.rmtree(former, ignore_errors=True)
-            out.replace(former)
-        try:
-            built.replace(out)
-        except OSError:
-            restore(out)
-            # A reader may have restored it in between.
-            if attempt == ATTEMPTS - 1:
-                raise
-        else:
-            break
-    shutil.rmtree(former, ignore_errors=True)
-    return from_json(snapshot.to_json(), {name: out / f"{name}.parquet" for name in snapshot.tables})
-
-
-def restore(out: Path) -> None:
-    """Bring a dataset's folder back that a process which was killed had taken away to replace it."""
-    former = _former(out)
-    if former.is_dir() and not out.exists():
-        former.replace(out)
-
-
-def _former(out: Path) -> Path:
-    return out.with_name(f".{out.name}.former")
-
-
-def archive(snapshot: Snapshot, root: Path) -> Snapshot:
-    """Store a built snapshot in an archive folder; objects that it holds already are shared."""
-    objects, snapshots = root / "objects", root / "snapshots"
-    objects.mkdir(parents=True, exist_ok=True)
-    snapshots.mkdir(exist_ok=True)
-    for left in (*objects.glob(".*"), *snapshots.glob(".*")):
-        if not _is_running(left.name.rpartition(".")[2]):
-            left.unlink(missing_ok=True)
-    paths = {}
-    for name, stored in snapshot.tables.items():
-        paths[name] = objects / f"{stored.sha256}.parquet"
-        if not paths[name].exists():
-            partial = objects / f".{stored.sha256}.{os.getpid()}"
-            shutil.copyfile(snapshot.paths[name], partial)
-            partial.replace(paths[name])
-    seq = max((int(file.stem) for file in snapshots.glob("*.json")), default=0)
-    while True:
-        seq += 1
-        numbered = Snapshot(**{**vars(snapshot), "seq": seq, "paths": paths})
-        partial = snapshots / f".{seq:06d}.{os.getpid()}"
-        _write_text(partial, numbered.to_json())
-        try:
-            os.link(partial, snapshots / f"{seq:06d}.json")
-        except FileExistsError:
-            continue
-        finally:
-            partial.unlink()
-        return numbered
-
-
-def last_archived(root: Path, name: str) -> Snapshot | None:
-    """The newest archived snapshot of the dataset that has this name in its settings."""
-    for file in sorted((root / "snapshots").glob("*.json"), reverse=True):
-        try:
-            found = from_json(file.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError):
-            continue
-        if found.settings.name == name:
-            return found
-    return None
-
-
-def find_archived(root: Path, fingerprint: str) -> Snapshot | None:
-    """The newest archived snapshot of the same files and settings, when its objects are all there."""
-    for file in sorted((root / "snapshots").glob("*.json"), reverse=True):
-        try:
-            snapshot = from_json(file.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError):
-            continue
-        if snapshot.fingerprint != fingerprint:
-            continue
-        paths = {
-            name: root / "objects" / f"{stored.sha256}.parquet" for name, stored in snapshot.tables.items()
-        }
-        if all(path.is_file() for path in paths.values()):
-            return Snapshot(**{**vars(snapshot), "paths": paths})
-    return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

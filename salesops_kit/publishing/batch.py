@@ -230,13 +230,15 @@ class Batch:
 
     def _harmless(self, task: Task, error: Failure) -> Failure:
         """A failure whose message names nothing of other teams: readers see it on the last good page."""
+        content = error.message.encode("utf-8", "surrogatepass")
         try:
             foreign = self._foreign(task)
-            if foreign is None or not any(foreign.kinds_in(error.message.encode("utf-8", "surrogatepass"))):
-                return error
-        except Exception:  # noqa: S110 - what cannot be searched is not shown
-            pass
-        return error.model_copy(update={"message": "the message may name records of other teams"})
+            is_shown = foreign is None or not any(foreign.kinds_in(content))
+        except Exception:
+            # What cannot be searched is not shown.
+            is_shown = False
+        hidden = {"message": "the message may name records of other teams"}
+        return error if is_shown else error.model_copy(update=hidden)
 
     def _publish(self, task: Task, manifest: Manifest) -> None:
         title = task.job.template.title

@@ -16,13 +16,13 @@ KIT = Path(__file__).parents[1]
 SHORTEST_TEXT = 5
 SHORTEST_NUMBER = 10
 _LETTERS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-# Bytes of other scripts count as letters: in UTF-8 they are above the ASCII range.
 _TAG = re.compile(rb"<[^<>]{1,2000}>")
 # Characters between words as entities, as escapes of JSON, also within JSON, and colours of a terminal.
 _ENTITY = rb"(?:lt|gt|quot|apos|nbsp|amp|#39|#34|#x27|#x22);"
 _WRITTEN = re.compile(
-    rb"&(?:amp;)*" + _ENTITY + rb"|&amp;|(?:\x1b|\\+u001[bB])\[[0-9;]*m|\\+u([0-9a-fA-F]{4})|\\+[nrtbf]"
+    rb"&(?:amp;)*" + _ENTITY + rb"|(?:\x1b|\\+u001[bB])\[[0-9;]*m|\\+u([0-9a-fA-F]{4})|\\+[nrtbf]"
 )
+# Bytes of other scripts count as letters: in UTF-8 they are above the ASCII range.
 _WORDS_ONLY = bytes(byte if byte in _LETTERS or byte >= 0x80 else 0x20 for byte in range(256))
 
 

@@ -12,12 +12,13 @@ import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 
-from salesops_kit.data.dataset import Rows, import_export, open_rows, open_snapshot
+from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.errors import InputError
 from salesops_kit.fixes.applying import Updates, checked_updates
 from salesops_kit.fixes.crm import FORMATS, crm_tables
 from salesops_kit.fixes.listing import write_fix_list
 from salesops_kit.fixes.sheets import BY_HAND, read_workbook
+from tests.fixes.conftest import Imported
 
 # 006B cannot be read; the second 006A repeats a key, and its amount is not that of the first; one deal has
 # no id; 006D is in a stage that the list lacks; A1 and A2 are one account.
@@ -43,14 +44,8 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    raw = tmp_path_factory.mktemp("raw")
-    for name, text in {"opportunities": DEALS, **OTHERS}.items():
-        (raw / f"{name}.csv").write_text(text, encoding="utf-8")
-    (raw / "dataset.yml").write_text("name: hand\nobserved_until: 2026-03-31\n", encoding="utf-8")
-    out = raw.with_name("imported")
-    import_export([raw], "", out)
-    return out
+def folder(imported: Imported) -> Path:
+    return imported("hand", {"opportunities": DEALS, **OTHERS})
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,14 @@ from python_calamine import CalamineWorkbook
 
 from salesops_kit.data import engine
 from salesops_kit.data.contracts import TABLES
-from salesops_kit.data.dataset import Rows, import_export, open_rows, open_snapshot
+from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.errors import InputError
 from salesops_kit.fixes.applying import Updates, checked_updates
 from salesops_kit.fixes.crm import FORMATS, crm_tables
 from salesops_kit.fixes.listing import write_fix_list
 from salesops_kit.fixes.sheets import COLUMNS, read_workbook, to_workbook
 from salesops_kit.fixes.update_files import update_csv, write_updates
+from tests.fixes.conftest import Imported
 
 DEALS = """\
 opportunity_id,name,account_id,owner_id,type,created_date,close_date,stage,amount,currency,loss_reason
@@ -44,14 +45,8 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    raw = tmp_path_factory.mktemp("raw")
-    for name, text in {"opportunities": DEALS, **OTHERS}.items():
-        (raw / f"{name}.csv").write_text(text, encoding="utf-8")
-    (raw / "dataset.yml").write_text("name: loop\nobserved_until: 2026-03-31\n", encoding="utf-8")
-    out = raw.with_name("imported")
-    import_export([raw], "", out)
-    return out
+def folder(imported: Imported) -> Path:
+    return imported("loop", {"opportunities": DEALS, **OTHERS})
 
 
 @pytest.fixture(scope="module")

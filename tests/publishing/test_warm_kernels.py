@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,6 +80,31 @@ def ran(manager: KernelManager, code: str) -> None:
     client.wait_for_ready(timeout=60)
     client.execute(code)
     client.stop_channels()
+
+
+@contextmanager
+def program(code: str, folder: Path) -> Iterator[tuple[Callable[[], str], Callable[[], object]]]:
+    """A process that owns a server, with its temporary files in ``folder``: its next line, and its end by
+    SIGKILL."""
+    environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**environment, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+
+    def end() -> None:
+        process.kill()
+        process.wait()
+
+    try:
+        yield process.stdout.readline, end
+    finally:
+        end()
+        process.stdout.close()
 
 
 def gone(pid: int, seconds: float = 5) -> bool:
@@ -308,18 +332,9 @@ def test_a_server_that_is_importing_goes_with_its_owner(tmp_path: Path, is_asked
         f"kernels = WarmKernels()\nkernels.begin()\nif {is_asked}: kernels.address()\n"
         "print(kernels.pid, flush=True)\ntime.sleep(600)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**environment, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    pid = int(process.stdout.readline())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with program(code, tmp_path) as (said, end):
+        pid = int(said())
+        end()
     assert gone(pid, seconds=60)
     assert [left for left in tmp_path.iterdir() if left.name.startswith("so-")] == []
 
@@ -330,24 +345,14 @@ def test_a_server_goes_with_its_owner(tmp_path: Path) -> None:
         "from tests.publishing import light_server\nlight_server.use()\n"
         "kernels = WarmKernels(spares=1)\nprint(kernels.address(), kernels.pid, flush=True)\ntime.sleep(600)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**environment, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    address, pid = process.stdout.readline().split()
-    deadline = time.monotonic() + 60
-    while not psutil.Process(int(pid)).children() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    spares = [child.pid for child in psutil.Process(int(pid)).children()]
-    assert spares
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with program(code, tmp_path) as (said, end):
+        address, pid = said().split()
+        deadline = time.monotonic() + 60
+        while not psutil.Process(int(pid)).children() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        spares = [child.pid for child in psutil.Process(int(pid)).children()]
+        assert spares
+        end()
     assert all(gone(one) for one in (int(pid), *spares))
     assert not Path(address).parent.exists()
 
