@@ -4,6 +4,7 @@ and folders whose names leave room for the paths of sockets."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from tests.publishing.kit import short_folder
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[str]:
     """The address of the fork server, which every run of these tests uses."""
+    # This process has one folder for the sockets of multiprocessing until it ends: made before a test lets
+    # temporary files be in a folder that is gone after it, and nothing that a run leaves behind.
+    get_temp_dir()
     with WarmKernels(spares=2) as server, pytest.MonkeyPatch.context() as patch:
         address = server.address()
         patch.setenv(ADDRESS_VARIABLE, address)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,8 +90,6 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Desk]:
-    # This process has its own such folder until it ends, which is nothing that a run leaves behind.
-    get_temp_dir()
     with short_folder() as base, pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(base / "tmp"))
         # With one sentinel, one clock and one number, a page is the same each time and rendered once.
