@@ -32,6 +32,7 @@ from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, OFF, Wa
 from tests.publishing import light_server
 from tests.publishing.kit import TinyPreparer, templates_in, write_template
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody adopts orphans")
 pytestmark = pytest.mark.skipif(not owner.can_fork(), reason="this system cannot fork")
 
 LOOK = """\
@@ -185,17 +186,30 @@ def test_the_true_exit_status_is_told(warm: None, kernels: str, code: str, statu
         assert not manager.is_alive()
 
 
-def test_what_a_kernel_started_ends_with_it(warm: None, kernels: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sh", "-c", "echo $$ > pid; exec sleep 600"],
+        # In a session of its own, and a daemon: the process between it and the kernel has ended.
+        pytest.param(["setsid", "sh", "-c", "echo $$ > pid; exec sleep 600"], marks=linux),
+        pytest.param(["sh", "-c", "setsid sleep 600 & echo $! > pid"], marks=linux),
+    ],
+)
+def test_what_a_kernel_started_ends_with_it(
+    warm: None, kernels: str, tmp_path: Path, command: list[str]
+) -> None:
     file = tmp_path / "pid"
     with kernel(cwd=str(tmp_path)) as manager:
-        ran(
-            manager,
-            "import subprocess; p = subprocess.Popen(['sleep', '600']); open('pid', 'w').write(str(p.pid))",
-        )
+        ran(manager, f"import subprocess; subprocess.Popen({command})")
         deadline = time.monotonic() + 20
         while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
-    assert gone(int(file.read_text()))
+        # Another kernel's end is not theirs.
+        with kernel():
+            pass
+        started = psutil.Process(int(file.read_text()))
+        assert started.status() != psutil.STATUS_ZOMBIE
+    assert gone(started.pid)
 
 
 def test_a_client_that_is_gone_costs_its_kernel(warm: None, kernels: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from salesops_kit.publishing.warm_kernels import preload, wire
 
 INLINE = "module://matplotlib_inline.backend_inline"
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BROKEN = 70
 
 
@@ -44,13 +44,24 @@ def _leave_server(server_pid: int) -> None:
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    if sys.platform == "linux":
-        # The other way, the end of the control stream, needs a thread that runs: not one that is stopped.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The other way, the end of the control stream, needs a thread that runs: not one that is stopped.
+    _set_for_process(PR_SET_PDEATHSIG, signal.SIGKILL)
+    adopt_orphans()
     if os.getppid() != server_pid:
         raise ProcessLookupError("the server ended first")
     preload.reseed()
+
+
+def adopt_orphans() -> None:
+    """Let this process be the parent of whatever its descendants leave behind: with its end, its own parent
+    is, who thus can find what left the process group. Linux only."""
+    _set_for_process(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _set_for_process(what: int, value: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(what, value, 0, 0, 0)
 
 
 def _application(folder: Path) -> Any:

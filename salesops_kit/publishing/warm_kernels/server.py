@@ -57,6 +57,7 @@ class Server:
 
     def serve(self) -> None:
         """Serve until the owner is gone, then end every kernel and remove every socket."""
+        kernel.adopt_orphans()
         wake, woken = socket.socketpair()
         for channel in (wake, woken, self.listener):
             channel.setblocking(False)
@@ -190,6 +191,16 @@ class Server:
             pid, status = os.waitpid(forked.pid, os.WNOHANG)
             if pid:
                 self._bury(forked, os.waitstatus_to_exitcode(status))
+        self._end_strays(os.WNOHANG)
+
+    def _end_strays(self, how: int) -> list[int]:
+        """Kill what dead kernels left in sessions of its own, and say which: living ones keep theirs."""
+        strays = [pid for pid in _children() if pid not in self.kernels]
+        for pid in strays:
+            _kill_group(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, how)
+        return strays
 
     def _bury(self, forked: _Kernel, code: int) -> None:
         _kill_group(forked.pid)
@@ -209,6 +220,17 @@ class Server:
         for pid in self.kernels:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+        self.kernels.clear()
+        while self._end_strays(0):
+            pass
+
+
+def _children() -> list[int]:
+    """The processes of which this one is the parent, on Linux; among them those that it adopted."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _kill_group(pid: int) -> None:
