@@ -20,7 +20,7 @@ from babel import dates as babel_dates
 from babel import numbers as babel_numbers
 from babel.lists import format_list
 
-from salesops_kit.language import _, current_locale, ngettext
+from salesops_kit.language import DEFAULT_LOCALE, _, current_locale, ngettext
 
 MINUS = "\N{MINUS SIGN}"
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -329,13 +329,19 @@ def _decimal(amount: Any) -> Decimal:
         raise TypeError(f"expected a number to show, got {type(amount).__name__}") from error
 
 
+def is_locale(name: str) -> bool:
+    """Whether numbers and dates can be shown as a locale of this name writes them."""
+    try:
+        Locale.parse(name.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True
+
+
 def _locale() -> Locale:
     return _parsed(current_locale())
 
 
 @lru_cache(maxsize=32)
 def _parsed(name: str) -> Locale:
-    try:
-        return Locale.parse(name.replace("-", "_"))
-    except (UnknownLocaleError, ValueError):
-        return Locale.parse("en")
+    return Locale.parse(name.replace("-", "_") if is_locale(name) else DEFAULT_LOCALE)

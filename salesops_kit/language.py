@@ -30,12 +30,21 @@ def use_locale(locale: str) -> Iterator[None]:
         _locale.reset(token)
 
 
+def text_language() -> str:
+    """The language that texts are in, as HTML writes it: that of the current locale where a catalog has it,
+    else English."""
+    locale = current_locale()
+    has_texts = isinstance(_translations(), gettext.GNUTranslations)
+    is_english = locale.replace("_", "-").split("-")[0] == DEFAULT_LOCALE
+    return locale.replace("_", "-") if has_texts or is_english else DEFAULT_LOCALE
+
+
 def _translations() -> gettext.NullTranslations:
-    return _catalog(_FOLDER, _locale.get())
+    return _catalog(str(_FOLDER), _locale.get())
 
 
 @lru_cache
-def _catalog(folder: Path, locale: str) -> gettext.NullTranslations:
+def _catalog(folder: str, locale: str) -> gettext.NullTranslations:
     return gettext.translation(DOMAIN, folder, languages=[locale], fallback=True)
 
 

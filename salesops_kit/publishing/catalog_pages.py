@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from salesops_kit import formats
-from salesops_kit.language import _, ngettext, use_locale
+from salesops_kit.language import _, ngettext, text_language, use_locale
 from salesops_kit.publishing import files
 from salesops_kit.publishing.gates import notes
 from salesops_kit.publishing.headlines import Headline, headline
@@ -127,7 +127,7 @@ def catalog_page(
     script_hash = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     runs = [entry.manifest.run for entries in by_address.values() for entry in entries]
     facts = {
-        "lang": locale.replace("_", "-"),
+        "lang": text_language(),
         "script": script,
         "script_hash": script_hash,
         "style": "".join(path.read_text(encoding="utf-8") for path in STYLES),

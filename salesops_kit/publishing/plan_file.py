@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from salesops_kit.errors import Problem
+from salesops_kit.formats import is_locale
+from salesops_kit.language import DEFAULT_LOCALE
 from salesops_kit.publishing.notify import Notify
 from salesops_kit.publishing.yaml_model import validated
 from salesops_kit.yaml_text import Limits, line_of, parse_yaml, read_yaml_lines
@@ -49,7 +51,7 @@ class Plan(BaseModel):
     quarters: tuple[str, ...] = ()
     as_of: str = ""
     params: Mapping[str, Mapping[str, Text]] = Field(default_factory=dict)
-    locale: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")
+    locale: str = DEFAULT_LOCALE
     jobs: int = Field(default=1, ge=1, le=64)
     notify: Notify | None = None
     jumps: Literal["note", "stop"] = "note"
@@ -59,6 +61,13 @@ class Plan(BaseModel):
     @classmethod
     def _one_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("locale")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if not is_locale(value):
+            raise ValueError("expected a locale such as en, en_GB or de")
+        return value
 
     @field_validator("jobs", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salesops_kit import formats
-from salesops_kit.language import _, use_locale
+from salesops_kit.language import _, text_language, use_locale
 from salesops_kit.publishing.manifest import Manifest
 from salesops_kit.publishing.markdown import Markdown, contents
 
@@ -35,14 +35,14 @@ def render(notebook: nbformat.NotebookNode, facts: Mapping[str, Any], *, locale:
     """The page of an executed notebook in a language.
 
     ``facts`` is what the page template finds in ``resources["salesops"]``: title, report, team,
-    quarter, period_text, as_of, locale, banner, manifest, sentinel, links, contents; ``translate`` is
+    quarter, period_text, as_of, banner, manifest, sentinel, links, contents; ``translate`` is
     there for the template's own words. Code, prompts and stderr
     are absent, not hidden; cells tagged remove-cell and outputs tagged remove-output too. A Markdown
     cell is translated whole.
     """
     with use_locale(locale):
         shown = _shown(notebook)
-        facts = {**facts, "contents": contents(shown.cells)}
+        facts = {**facts, "lang": text_language(), "contents": contents(shown.cells)}
         resources = {"salesops": facts, "metadata": {"name": str(facts.get("title", ""))}}
         exporter = _exporter()
         exporter.register_filter("markdown2html", Markdown())
@@ -118,7 +118,6 @@ def page_facts(manifest: Manifest, title: str, sentinel: str) -> dict[str, Any]:
         "quarter": manifest.quarter,
         "period_text": manifest.period,
         "as_of": manifest.as_of,
-        "locale": manifest.locale,
         "banner": [],
         "manifest": {
             "run": manifest.run,

@@ -124,6 +124,7 @@ def test_an_override_is_blamed_on_the_command_line(templates: dict[str, Template
         ("data: x\nreports: y\njobs: 0x2", "whole number"),
         ("data: x\nreports: y\njobs: 0", "greater than or equal to 1"),
         ("data: x\nreports: y\nlocale: ../en", "locale"),
+        ("data: x\nreports: y\nlocale: xx", "locale"),
         ("data: x\nreports: y\nparams: {z: 3}", "params"),
         ("data: x\nreports: {y: z}", "reports"),
         ("data: x\nreports: [" + "y," * 20_001 + "]", "too long"),

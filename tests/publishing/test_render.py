@@ -94,7 +94,14 @@ def test_markdown_is_translated_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "Wie viel wurde gewonnen?" in page
     assert "F\u00fcr F\u00fchrende." in page
     assert "How much" not in page
+    assert '<html lang="de">' in page
     assert "Wie viel" not in render(notebook(), facts(), locale="en")
+
+
+@pytest.mark.parametrize(("locale", "language_told"), [("en", "en"), ("en_GB", "en-GB"), ("ja", "en")])
+def test_a_page_says_the_language_of_its_texts(locale: str, language_told: str) -> None:
+    """Not the locale's, where no catalog has it: screen readers would read English as Japanese."""
+    assert f'<html lang="{language_told}">' in render(notebook(), facts(), locale=locale)
 
 
 def test_contents_are_the_headings_that_readers_see() -> None:
