@@ -51,7 +51,7 @@ def backtest(
     (5), ``boosted`` (6, only where deals are enough) and ``simulation`` (7); beside them ``commit``, what
     reps called (or open Commit deals) without a correction, ``stage_weighted``, booked and amounts due x
     the stage's probability, and ``shipped``, the rung ``chosen`` for that quarter by the CRPS of the
-    quarters that had ended before it.
+    quarters that had ended before it, as known then.
 
     Every forecast uses only what was known at the end of its origin, labels included. ``actual`` is what
     the quarter booked as known at ``as_of``; ``booked`` what it had at the origin; ``mean`` and the
@@ -95,7 +95,9 @@ def scored_rows(
 def _of_scope(source: Source, reference: Mapping[str, Any] | None, quarters: int, ahead: int) -> pd.DataFrame:
     scored = score(source, ahead, reference)
     chosen = (reference or {}).get("chosen") if ahead == 0 else None
-    rows = with_shipped(scored, chosen or choices(scored, source, ahead))
+    if chosen is None:
+        chosen = choices(source, ahead, reference)
+    rows = with_shipped(scored, chosen)
     labels = list(dict.fromkeys(rows["quarter"]))[-quarters:]
     return rows[rows["quarter"].isin(labels)].reset_index(drop=True)
 

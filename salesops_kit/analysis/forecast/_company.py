@@ -49,7 +49,7 @@ def _figures(source: Source) -> Mapping[str, Any]:
     teams = [team for team in source.history.teams_present if team != NO_TEAM]
     figures: dict[str, Any] = {
         "teams": len(teams),
-        "chosen": choices(scored, source),
+        "chosen": {} if is_large else choices(source),
         "origins": _origins(source, is_large=is_large),
     }
     if not is_large:

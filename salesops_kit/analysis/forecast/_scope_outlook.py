@@ -11,7 +11,7 @@ import numpy as np
 from salesops_kit.analysis.forecast._company import company_figures
 from salesops_kit.analysis.forecast._history import BEST_CASE, COMMIT
 from salesops_kit.analysis.forecast._ladder import SIMULATION, Forecast, Models, deal_chances
-from salesops_kit.analysis.forecast._scores import choices, score, shipped_forecast
+from salesops_kit.analysis.forecast._scores import choices, shipped_forecast
 from salesops_kit.analysis.forecast._source import Source, origin_key
 from salesops_kit.estimators.predictive import Predictive
 from salesops_kit.estimators.reconciliation import CENT
@@ -98,7 +98,7 @@ def _chosen(source: Source, figures: Mapping[str, Any] | None, ahead: int) -> st
     if ahead:
         return SIMULATION
     label = source.quarters[source.here].label
-    chosen = figures["chosen"] if figures else choices(score(source), source)
+    chosen = figures["chosen"] if figures else choices(source)
     return str(chosen.get(label, SIMULATION))
 
 

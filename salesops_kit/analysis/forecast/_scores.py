@@ -52,7 +52,12 @@ def score(source: Source, ahead: int = 0, company: Mapping[str, Any] | None = No
     key = (ahead, None if company is None else id(company))
     if key not in source.scored:
         known = (company or {}).get("backtest") if ahead == 0 and source.is_all_of(company) else None
-        source.scored[key] = _score(source, ahead, company) if known is None else from_figures(known)
+        if known is None:
+            source.versions[key] = _score(source, ahead, company)
+            is_last = source.versions[key].pop("is_last")
+            source.scored[key] = source.versions[key][is_last].reset_index(drop=True)
+        else:
+            source.scored[key] = from_figures(known)
     return source.scored[key]
 
 
@@ -101,6 +106,8 @@ def from_figures(figures: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 
 
 def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.DataFrame:
+    """The scores against what each quarter booked as known at ``as_of`` (``is_last``), and where it was
+    corrected after its end, against what was known of it when later quarters began."""
     rows = []
     said = source.said.setdefault(None if company is None else id(company), [])
     with one_thread():
@@ -109,6 +116,8 @@ def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.
             if target.last_day > source.as_of:
                 continue
             actual = source.actual(place + ahead)
+            earlier = {source.actual(place + ahead, day) for day in _eves(source) if day >= target.last_day}
+            actuals = [actual, *sorted(earlier - {actual})]
             for week in WEEKS:
                 origin = origin_of(quarter, week)
                 models = source.models(place, origin, ahead, company)
@@ -117,12 +126,20 @@ def _score(source: Source, ahead: int, company: Mapping[str, Any] | None) -> pd.
                 for rung in RUNGS:
                     forecast = rung.forecast(models)
                     if forecast is not None:
-                        rows.append(_row(forecast, rung, target.label, week, origin, actual))
+                        rows += [_row(forecast, rung, target.label, week, origin, one) for one in actuals]
+                        rows[-len(actuals)]["is_last"] = True
                     if forecast is not None and rung.name == SIMULATION and ahead == 0:
                         said.append(_said(source, place, origin, forecast))
                 if company is None:
                     source.learnt[origin_key(origin, ahead)] = coefficients(models)
-    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
+    names = [name for name in COLUMNS if name != "chosen"]
+    frame = pd.DataFrame(rows, columns=[*names, "is_last"])
+    return frame.assign(is_last=frame["is_last"].notna())
+
+
+def _eves(source: Source) -> list[dt.date]:
+    """The day before each quarter."""
+    return [quarter.start - dt.timedelta(days=1) for quarter in source.quarters]
 
 
 def _row(
@@ -163,14 +180,18 @@ def choose(scored: pd.DataFrame) -> str:
     return best
 
 
-def choices(scored: pd.DataFrame, source: Source, ahead: int = 0) -> dict[str, str]:
-    """The rung that ships for each quarter, by the scores of quarters that had ended before it began."""
-    labels = [quarter.label for quarter in source.quarters]
+def choices(source: Source, ahead: int = 0, company: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The rung that ships for each quarter, by the scores of quarters that had ended before it began, and
+    by what was known then of their bookings."""
+    score(source, ahead, company)
+    versions = source.versions[ahead, None if company is None else id(company)]
+    labels, eves = [quarter.label for quarter in source.quarters], _eves(source)
     found = {}
     for place, label in enumerate(labels):
-        # The origin lies `ahead` quarters before the target; what ended by then is known.
-        before = set(labels[: max(place - ahead, 0)])
-        found[label] = choose(scored[scored["quarter"].isin(before)])
+        # The origin lies `ahead` quarters before the target.
+        begun = max(place - ahead, 0)
+        known = {labels[before]: source.actual(before, eves[begun]) for before in range(begun)}
+        found[label] = choose(versions[versions["actual"] == versions["quarter"].map(known)])
     return found
 
 

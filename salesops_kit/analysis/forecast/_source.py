@@ -54,6 +54,11 @@ class Source:
         return {}
 
     @cached_property
+    def versions(self) -> dict[Any, pd.DataFrame]:
+        """The same scores, and those against what the past quarters were thought to have booked earlier."""
+        return {}
+
+    @cached_property
     def said(self) -> dict[Any, list[pd.DataFrame]]:
         """The chances that deals were given at the origins that have been scored, and what came."""
         return {}
@@ -114,9 +119,17 @@ class Source:
         """The same of the quarter so many after the report's."""
         return self.as_of >= self.quarters[self.here + ahead].last_day
 
-    def actual(self, place: int) -> float:
-        """Bookings of a quarter as known at ``as_of``."""
-        return View(self.history, self.quarters, place, self.as_of).booked(self.quarters[place])
+    def actual(self, place: int, known: dt.date | None = None) -> float:
+        """Bookings of a quarter as known at ``as_of``, or at the end of an earlier day."""
+        moment = place, min(known or self.as_of, self.as_of)
+        if moment not in self._actuals:
+            view = View(self.history, self.quarters, place, moment[1])
+            self._actuals[moment] = view.booked(self.quarters[place])
+        return self._actuals[moment]
+
+    @cached_property
+    def _actuals(self) -> dict[tuple[int, dt.date], float]:
+        return {}
 
 
 def origin_key(origin: dt.date, ahead: int) -> str:
