@@ -17,7 +17,7 @@ import typer
 from salesops_kit import __version__, seals, terminal
 from salesops_kit.arguments import given, join_pairs
 from salesops_kit.collecting import collect_rarely
-from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, SalesOpsError
+from salesops_kit.errors import InputError, LockHeldError, NotAvailableError, Problem, Problems, SalesOpsError
 from salesops_kit.fixes import commands as fix_commands
 from salesops_kit.starting import commands
 from salesops_kit.terminal import Format, LogLevel, log_from
@@ -257,17 +257,22 @@ def show(
     spec = find_table(table)
     pairs = given(parameter, parameters_file, parameters_yaml).texts()
     context = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
-    typed = parse_options(spec, pairs)
-    day = run_dates.parse_run_date(run_date) if run_date else None
-    whole = open_rows(open_snapshot(context.pop("data")))
-    late: list[Problem] = []
-    if context["quarter"] in run_dates.QUARTERS or context["as_of"] == run_dates.RUN_DATE:
-        day = terminal.chosen_run_date(day, whole.settings.zone)
-        known = run_dates.Known(
-            whole.settings.fiscal, [q.label for q in whole.quarters()], whole.observed_until
-        )
-        context, late = run_dates.resolve_choice(context, day, known)
-    chosen = resolve_choice(whole, **context)
+    problems, late = Problems(), list[Problem]()
+    day: dt.date | None = None
+    with problems.caught():
+        typed = parse_options(spec, pairs)
+    with problems.caught():
+        day = run_dates.parse_run_date(run_date) if run_date else None
+    with problems.caught():
+        whole = open_rows(open_snapshot(context.pop("data")))
+        if context["quarter"] in run_dates.QUARTERS or context["as_of"] == run_dates.RUN_DATE:
+            day = terminal.chosen_run_date(day, whole.settings.zone)
+            known = run_dates.Known(
+                whole.settings.fiscal, [q.label for q in whole.quarters()], whole.observed_until
+            )
+            context, late = run_dates.resolve_choice(context, day, known)
+        chosen = resolve_choice(whole, **context)
+    problems.refuse()
     members = chosen.members
     figures: dict[str, Any] = {}
     if "reference" in spec.context:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from salesops_kit.data.dataset import Rows, team_tree
-from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean, unknown
+from salesops_kit.errors import InputError, NotAvailableError, Problem, Problems, did_you_mean, unknown
 from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
@@ -130,23 +130,16 @@ def resolve_choice(rows: Rows, *, team: str, quarter: str, as_of: str) -> Choice
 
     Raises :class:`InputError` with what is wrong with each of the three.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     members: tuple[str, ...] | None = None
     period: Period | None = None
-    try:
+    with problems.caught():
         members = team_tree(rows).members(team)
-    except InputError as error:
-        problems += error.problems
-    try:
+    with problems.caught():
         period = resolve_quarter(rows, quarter)
-    except InputError as error:
-        problems += error.problems
-    try:
+    with problems.caught():
         day = resolve_as_of(rows, as_of, period)
-    except InputError as error:
-        problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     return Choice(members, period, day)
 
 

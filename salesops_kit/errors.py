@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 SHOWN_PROBLEMS = 50
@@ -67,6 +68,33 @@ class InputError(SalesOpsError, ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
+
+
+class Problems(list[Problem]):
+    """What is wrong with several inputs that are looked at one by one and refused together.
+
+    >>> problems = Problems()
+    >>> for name in ("a.csv", "b.csv"):
+    ...     with problems.caught():
+    ...         raise InputError(f"{name} is empty")
+    >>> problems.refuse()
+    Traceback (most recent call last):
+    salesops_kit.errors.InputError: - a.csv is empty
+    - b.csv is empty
+    """
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Keep the problems of an :class:`InputError` raised in the block, and go on behind it."""
+        try:
+            yield
+        except InputError as error:
+            self += error.problems
+
+    def refuse(self) -> None:
+        """Raise :class:`InputError` if there are any."""
+        if self:
+            raise InputError(dict.fromkeys(self))
 
 
 class LockHeldError(SalesOpsError):

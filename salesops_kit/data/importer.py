@@ -20,7 +20,7 @@ from salesops_kit.data.rules import Derived
 from salesops_kit.data.selects import Filling
 from salesops_kit.data.sources import Source, find_files, open_source
 from salesops_kit.data.timelines import derive
-from salesops_kit.errors import InputError, Problem
+from salesops_kit.errors import Problem, Problems
 from salesops_kit.settings import Settings
 
 # From so many rows on, a column of which nothing can be read is a wrong declaration, not bad rows.
@@ -85,23 +85,20 @@ def read_export(
     fillings = {name: _fillings(name, mapping, result.sources) for name in mapping.tables}
     fillings = {name: found for name, found in fillings.items() if found}
     result.fillings, result.derived = fillings, dict(mapping.derived)
-    problems = [p for found in fillings.values() for one in found for p in selects.column_problems(one)]
-    if not problems:
-        problems = [p for found in fillings.values() for one in found for p in row_problems(con, one)]
-    if problems:
-        raise InputError(dict.fromkeys(problems))
+    every = [one for found in fillings.values() for one in found]
+    problems = Problems(problem for one in every for problem in selects.column_problems(one))
+    problems.refuse()
+    problems += (problem for one in every for problem in row_problems(con, one))
+    problems.refuse()
     for name, found in fillings.items():
         staged = result.staged[name] = _stage(con, found, scratch)
         _note_origins(result, name, found)
         problems += _refusals(con, staged, found, result)
     problems += control_problems(con, mapping.control, result)
     for source in result.sources.values():
-        try:
+        with problems.caught():
             source.assert_unchanged()
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     return result
 
 
@@ -111,23 +108,19 @@ def _open_all(
     """Every file that the mapping reads, and the sources derived from them."""
     formats = formats_for(files, mapping.files)
     sources: dict[str, Source] = {}
-    problems: list[Problem] = []
+    problems = Problems()
     for name in files_read(mapping, files):
-        try:
+        with problems.caught():
             sources[name] = open_source(con, files[name], formats[name], scratch=scratch, name=name)
-        except InputError as error:
-            problems += error.problems
     told = {rule.source for rules in mapping.tables.values() for rule in rules}
     for name, rule in mapping.derived.items() if not problems else ():
         # A source that is derived itself may have come to nothing.
         there = bind_derived(rule, {one: one for one in sources})
         if there is None:
             continue
-        try:
+        made = None
+        with problems.caught():
             made = derive(con, name, there, sources, zone=mapping.settings.zone, folder=scratch)
-        except InputError as error:
-            problems += error.problems
-            continue
         if made is not None:
             # What is broken in a file that no table reads itself is said once, of what is made from it.
             inputs = [sources[one] for one in dict.fromkeys(there.reads) if one not in told]
@@ -135,8 +128,7 @@ def _open_all(
             broken = tuple(problem for one in inputs for problem in one.broken)
             flagged = tuple(problem for one in inputs for problem in one.flagged)
             sources[name] = replace(made, broken=broken, flagged=flagged)
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     return sources
 
 

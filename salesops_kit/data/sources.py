@@ -14,7 +14,7 @@ from salesops_kit.data.engine import count, parquet, sql_name, sql_text
 from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.text_files import read_text_file
 from salesops_kit.data.workbooks import DATABASES, EXCEL, copy_table, read_sheet, tables_in
-from salesops_kit.errors import InputError, Problem
+from salesops_kit.errors import InputError, Problem, Problems
 
 SUFFIXES = (".csv", ".parquet")
 READABLE = (*SUFFIXES, *EXCEL, *DATABASES)
@@ -76,13 +76,11 @@ def find_files(sources: Sequence[Path]) -> dict[str, Path]:
     given as ``postgres:VARIABLE``, and each of its tables is a source.
     """
     found: dict[str, Path] = {}
-    problems: list[Problem] = []
+    problems = Problems()
     for source in sources:
         if is_database(source):
-            try:
+            with problems.caught():
                 found |= dict.fromkeys(tables_of(source), source)
-            except InputError as error:
-                problems += error.problems
             continue
         if source.is_dir():
             files = sorted(p for p in source.iterdir() if _is_data(p))
@@ -99,17 +97,12 @@ def find_files(sources: Sequence[Path]) -> dict[str, Path]:
                 what = "not a CSV, Parquet, Excel or DuckDB file"
                 problems.append(Problem(what, file=str(file), expected=" or ".join(READABLE)))
                 continue
-            try:
-                names = _names_in(file)
-            except InputError as error:
-                problems += error.problems
-                continue
-            for name in names:
-                if name in found and not file.samefile(found[name]):
-                    problems.append(Problem(f"two files are called {name}", file=str(file)))
-                found.setdefault(name, file)
-    if problems:
-        raise InputError(problems)
+            with problems.caught():
+                for name in _names_in(file):
+                    if name in found and not file.samefile(found[name]):
+                        problems.append(Problem(f"two files are called {name}", file=str(file)))
+                    found.setdefault(name, file)
+    problems.refuse()
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
+from salesops_kit.errors import Problem, Problems, did_you_mean, unknown
 from salesops_kit.policy.builtin import BUILTINS
 from salesops_kit.policy.model import (
     CHECKED_TABLES,
@@ -23,7 +23,7 @@ from salesops_kit.policy.model import (
     StageRules,
 )
 from salesops_kit.policy.values import AS_OF, COLUMN_MARK, DATES, allowed_operators, texts_of, typed
-from salesops_kit.yaml_text import line_of, read_yaml_lines
+from salesops_kit.yaml_text import Lines, line_of, read_yaml_lines
 
 CHECKS, PROCESS, SEGMENTS = "checks.yml", "process.yml", "segments.yml"
 KIT = Path(__file__).parent
@@ -56,7 +56,7 @@ _NOWHERE = _Source(PROCESS, {})
 class _Reading:
     columns: Columns
     stages: Collection[str] | None
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
 
     def model(self, model: type[M], values: Any, source: _Source) -> M | None:
         if not isinstance(values, dict):
@@ -151,8 +151,7 @@ def read_policy(
     made = [check for raw, source in checks.values() if (check := _check(raw, source, reading))]
     steps = _process(process[0], dict(process[1]), reading)
     groups = _segments(segments, reading) if segments else Segments()
-    if reading.problems:
-        raise InputError(reading.problems)
+    reading.problems.refuse()
     return Policy(
         checks=tuple(check for check in made if check.is_on),
         process=steps,
@@ -164,11 +163,10 @@ def read_policy(
 def _read(path: Path, keys: Sequence[str], reading: _Reading) -> Iterator[tuple[dict[str, Any], _Source]]:
     if not path.is_file():
         return
-    try:
+    values: dict[str, Any] = {}
+    lines: Lines = {}
+    with reading.problems.caught():
         values, lines = read_yaml_lines(path)
-    except InputError as error:
-        reading.problems += error.problems
-        return
     source = _Source(path.name, lines)
     for name in values:
         if name not in keys:

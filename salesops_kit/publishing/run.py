@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from salesops_kit.errors import InputError, Problem, SalesOpsError
+from salesops_kit.errors import InputError, Problem, Problems, SalesOpsError
 from salesops_kit.publishing import ledger
 from salesops_kit.publishing.batch import Batch
 from salesops_kit.publishing.catalog_pages import write_catalogs
@@ -133,12 +133,10 @@ def run(
 
 
 def _output_problems(root: Path, planned: Sequence[Job]) -> list[Problem]:
-    problems: list[Problem] = []
+    problems = Problems()
     for relative in (PurePosixPath(STAGING), *(job.address.stable for job in planned)):
-        try:
+        with problems.caught():
             check_inside(root, relative)
-        except InputError as error:
-            problems += error.problems
     for job in planned:
         target = root / job.address.folder / job.report
         if target.exists() and not target.is_dir():

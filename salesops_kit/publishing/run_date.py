@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from salesops_kit.errors import InputError, Problem
+from salesops_kit.errors import InputError, Problem, Problems
 from salesops_kit.periods import FiscalCalendar, Period
 from salesops_kit.publishing.plan_file import LoadedPlan, Text
 
@@ -108,24 +108,19 @@ def resolve(loaded: LoadedPlan, run_date: dt.date, known: Known) -> tuple[Loaded
     A cut-off on the run date is the data's end where that is earlier. Raises :class:`InputError` with
     every word whose quarter the data does not hold.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     notes: list[Problem] = []
     labels: list[str] = []
     for number, quarter in enumerate(loaded.plan.quarters):
         if quarter not in QUARTERS:
             labels.append(quarter)
             continue
-        try:
-            label, late = quarter_label(
-                quarter, run_date, known, loaded.place("quarter", "quarters", str(number))
-            )
-        except InputError as error:
-            problems += error.problems
-        else:
+        place = loaded.place("quarter", "quarters", str(number))
+        with problems.caught():
+            label, late = quarter_label(quarter, run_date, known, place)
             labels.append(label)
             notes += late
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     cut_off = min(run_date, known.observed_until)
 
     def dated(values: Mapping[str, Text]) -> dict[str, Text]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.errors import InputError, Problem, Problems, did_you_mean
 from salesops_kit.project import template_folders
 from salesops_kit.publishing.contract import Parameter, parse_parameters
 
@@ -143,15 +143,12 @@ def available() -> dict[str, Template]:
 def discover(folder: Path) -> dict[str, Template]:
     """Every template in ``folder`` by report name; raises :class:`InputError` with all problems."""
     found: dict[str, Template] = {}
-    problems: list[Problem] = []
+    problems = Problems()
     paths = sorted(p for p in folder.glob("*.ipynb") if not p.name.startswith("."))
     if not paths:
         problems.append(Problem("no report templates", file=str(folder), expected="*.ipynb"))
     for path in paths:
-        try:
+        with problems.caught():
             found[path.stem] = read_template(path)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     return found
