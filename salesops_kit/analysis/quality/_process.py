@@ -16,6 +16,7 @@ from salesops_kit.analysis.quality._sources import sources
 from salesops_kit.data.engine import collect
 from salesops_kit.estimators.stage_times import stage_times
 from salesops_kit.estimators.states import days_between, is_true, known_states
+from salesops_kit.language import _
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy, StageRules
 from salesops_kit.registry import table
@@ -144,5 +145,6 @@ def service_levels(
             )
         )
     frame = pd.DataFrame(rows, columns=LEVELS)
+    frame.attrs["empty"] = _("The policy promises nothing by a certain time.")
     frame.attrs["notes"] = [found.skipped[level] for level in frame["level"] if level in found.skipped]
     return frame.astype({"records": float, "share": float})

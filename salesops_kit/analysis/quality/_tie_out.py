@@ -75,4 +75,5 @@ def declared_bookings(control_totals: ir.Table, period: Period) -> pd.DataFrame:
 
 def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame.attrs["empty"] = _("No total is declared for a quarter that has ended.")
     return frame.astype({"declared": float, "computed": float, "difference": float, "is_tied": bool})
