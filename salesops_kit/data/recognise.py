@@ -18,7 +18,8 @@ from salesops_kit.data.engine import sql_name
 from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.mapping import read_mapping
 from salesops_kit.data.mapping_files import PRESETS, find_mapping
-from salesops_kit.data.sources import Source, find_files, open_source
+from salesops_kit.data.sources import SUFFIXES, Source, find_files, open_source
+from salesops_kit.data.workbooks import tables_in
 from salesops_kit.errors import InputError, Problem, did_you_mean
 from salesops_kit.yaml_text import read_yaml
 
@@ -136,17 +137,18 @@ def column_named(source: Source, name: str, option: str) -> str:
 
 
 def _source_name(path: Path, sheet: str) -> str:
-    files = find_files([path])
-    names = list(files)
-    if len(names) == 1:
+    names = list(find_files([path]))
+    tables = [] if path.suffix.lower() in SUFFIXES else tables_in(path)
+    if len(names) == 1 and (not sheet or sheet in tables):
         return names[0]
-    wanted = f"{path.name}[{sheet}]"
-    if wanted in names:
-        return wanted
-    raise InputError(
-        Problem("the file holds several tables", file=path.name, expected="one of them, with --sheet",
-                got=sheet or ", ".join(names), next_step=did_you_mean(wanted, names))
-    )  # fmt: skip
+    if f"{path.name}[{sheet}]" in names:
+        return f"{path.name}[{sheet}]"
+    if not tables:
+        what, advice = "the file has no sheets", "Leave --sheet out."
+    else:
+        what = "the file has no such table" if sheet else "the file holds several tables"
+        advice = did_you_mean(sheet, tables)
+    raise InputError(Problem(what, file=path.name, column="--sheet", got=sheet or None, next_step=advice))
 
 
 @functools.cache

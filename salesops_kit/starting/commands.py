@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from salesops_kit.errors import InputError
+
 if TYPE_CHECKING:
-    from salesops_kit.starting.deciding import Question
+    from salesops_kit.starting.deciding import Answer, Question
 
 
-def asked(question: Question) -> str:
-    """A person's answer at the terminal; enter takes the proposal."""
+def asked(question: Question, accept: Callable[[str], Answer]) -> Answer:
+    """A person's answer at the terminal, asked for until it is one; enter takes the proposal."""
     text = question.text[:1].upper() + question.text[1:]
-    return str(typer.prompt(text, default=question.proposal or None))
+    while True:
+        try:
+            return accept(str(typer.prompt(text, default=question.proposal or None)))
+        except InputError as error:
+            print(error)
 
 
 def start(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import duckdb
 from pydantic import ValidationError
 
 from salesops_kit.data import guesses
 from salesops_kit.data.recognise import Recognised, column_named
-from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.errors import InputError, Problem, Problems, did_you_mean
 from salesops_kit.settings import Settings
 from salesops_kit.starting import proposals
 from salesops_kit.starting.proposals import StageSeen
 from salesops_kit.starting.writing import CLOSINGS, TYPES, Answers
 
+Answer = TypeVar("Answer")
 ORDERS = ("mdy", "dmy")
 NONE = "none"
 
@@ -33,7 +35,10 @@ class Question:
     proposal: str = ""
 
 
-Ask = Callable[[Question], str]
+class Ask(Protocol):
+    """How an answer is had: what ``accept`` makes of it, which raises InputError where it is none."""
+
+    def __call__(self, question: Question, accept: Callable[[str], Answer]) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,10 @@ class Options:
 NOTHING_GIVEN = Options()
 
 
-def proposed(question: Question) -> str:
+def proposed(question: Question, accept: Callable[[str], Answer]) -> Answer:
     """The answer of nobody: the proposal; refused where the file suggests none."""
     if question.proposal:
-        return question.proposal
+        return accept(question.proposal)
     raise InputError(
         Problem(f"the file does not tell: {question.text}", column=question.option,
                 next_step=f"Give {question.option}.")
@@ -74,29 +79,32 @@ def proposed(question: Question) -> str:
 def decide(
     con: duckdb.DuckDBPyConnection, found: Recognised, options: Options, ask: Ask, *, name: str
 ) -> Answers:
-    """Every answer about a file: what the options give, else what is asked."""
-    if options.dates:
-        _one_of(options.dates, ORDERS, "--dates")
-    dates = _dates(con, found, options, ask)
-    amount = _amount(found, options, ask)
-    currency, one_currency = _currency(con, found, amount, options, ask)
-    start_month = options.fiscal_start
-    if start_month is None:
-        told = proposals.fiscal_start(con, found, dates.get("close_date", "iso"))
-        text = "in which month does the fiscal year start (1 to 12)?"
-        given = ask(Question("--fiscal-start-month", text, str(told or 1)))
-        start_month = int(_one_of(given, [str(month) for month in range(1, 13)], "--fiscal-start-month"))
-    zone = options.zone or ask(Question("--zone", "in which time zone is the business day?", "UTC"))
-    _checked("--zone", "a time zone such as Europe/Berlin", zone=zone)
-    scale = ""
-    if "probability" in found.roles:
-        texts = [value.replace("%", "") for value in found.values(con, found.roles["probability"])]
-        numbers = [float(text) for text in texts if re.fullmatch(r"\d+([.]\d+)?", text.strip())]
-        scale = "0.01" if numbers and max(numbers) > 1 else ""
+    """Every answer about a file: what the options give, else what is asked.
+
+    Raises :class:`InputError` with all that is wrong with the options and all that only a person can tell
+    where nobody is asked; after a wrong option nobody is.
+    """
+    problems = Problems()
+    amount, dates = "", dict[str, str]()
+
+    def asking(question: Question, accept: Callable[[str], Answer]) -> Answer:
+        return (proposed if problems else ask)(question, accept)
+
+    with problems.caught():
+        dates = _dates(con, found, options, asking)
+    with problems.caught():
+        amount = _amount(found, options, asking)
+        currency, one_currency = _currency(con, found, amount, options, asking)
+    with problems.caught():
+        start_month = _start_month(con, found, dates.get("close_date", "iso"), options, asking)
+    with problems.caught():
+        zone = _zone(options, asking)
+    with problems.caught():
+        stages = tuple(_stages(con, found, options, asking))
+    problems.refuse()
     return Answers(
-        name, amount, tuple(_stages(con, found, options, ask)), start_month, currency, zone, dates,
-        _numbers(con, found, amount), scale, one_currency, _types(con, found),
-        proposals.endings(con, found),
+        name, amount, stages, start_month, currency, zone, dates, _numbers(con, found, amount),
+        _scale(con, found), one_currency, _types(con, found), proposals.endings(con, found),
     )  # fmt: skip
 
 
@@ -105,13 +113,42 @@ def _dates(con: duckdb.DuckDBPyConnection, found: Recognised, options: Options, 
     columns = {role: proposals.dates_of(con, found, role) for role in (*CLOSINGS, "created_at")}
     seen = {role: one for role, one in columns.items() if one is not None}
     told = [one.order for one in seen.values() if not one.is_ambiguous and one.order]
-    order = options.dates or (told[0] if told else "")
+    given = _one_of(options.dates, ORDERS, "--dates") if options.dates else ""
+    order = given or (told[0] if told else "")
     unclear = next((one.column for one in seen.values() if one.is_ambiguous), None)
     if unclear is not None and not order:
         example = found.values(con, unclear)[0]
         question = f"in {unclear!r}, is the month or the day first (mdy or dmy), as in {example}?"
-        order = _one_of(ask(Question("--dates", question)), ORDERS, "--dates")
+        order = ask(Question("--dates", question), lambda answer: _one_of(answer, ORDERS, "--dates"))
     return {role: one.chosen(order) for role, one in seen.items()}
+
+
+def _start_month(
+    con: duckdb.DuckDBPyConnection, found: Recognised, close_dates: str, options: Options, ask: Ask
+) -> int:
+    if options.fiscal_start is not None:
+        return options.fiscal_start
+    option, months = "--fiscal-start-month", [str(month) for month in range(1, 13)]
+    text = "in which month does the fiscal year start (1 to 12)?"
+    told = proposals.fiscal_start(con, found, close_dates)
+    return ask(Question(option, text, str(told or 1)), lambda answer: int(_one_of(answer, months, option)))
+
+
+def _zone(options: Options, ask: Ask) -> str:
+    def known(zone: str) -> str:
+        return _checked("--zone", "a time zone such as Europe/Berlin", zone=zone.strip())
+
+    text = "in which time zone is the business day?"
+    return known(options.zone) if options.zone else ask(Question("--zone", text, "UTC"), known)
+
+
+def _scale(con: duckdb.DuckDBPyConnection, found: Recognised) -> str:
+    """What the file's probabilities are multiplied with: they may be percent."""
+    if "probability" not in found.roles:
+        return ""
+    texts = [value.replace("%", "") for value in found.values(con, found.roles["probability"])]
+    numbers = [float(text) for text in texts if re.fullmatch(r"\d+([.]\d+)?", text.strip())]
+    return "0.01" if numbers and max(numbers) > 1 else ""
 
 
 def _types(con: duckdb.DuckDBPyConnection, found: Recognised) -> dict[str, str]:
@@ -131,16 +168,17 @@ def _numbers(con: duckdb.DuckDBPyConnection, found: Recognised, amount: str) -> 
 
 
 def _amount(found: Recognised, options: Options, ask: Ask) -> str:
+    def column(name: str) -> str:
+        return column_named(found.source, name, "--amount")
+
     if options.amount:
-        return column_named(found.source, options.amount, "--amount")
+        return column(options.amount)
     if not found.amounts:
-        return column_named(
-            found.source, ask(Question("--amount", "which column is the deal's amount?")), "--amount"
-        )
+        return ask(Question("--amount", "which column is the deal's amount?"), column)
     if len(found.amounts) == 1:
         return found.amounts[0]
     text = f"which column is the deal's amount: {', '.join(found.amounts)}?"
-    return column_named(found.source, ask(Question("--amount", text, found.amounts[0])), "--amount")
+    return ask(Question("--amount", text, found.amounts[0]), column)
 
 
 def _currency(
@@ -158,16 +196,19 @@ def _currency(
                 f"--amount{f' (perhaps {others[0]})' if others else ''}, or import with exchange rates.",
             )
         )  # fmt: skip
-    if options.currency and seen and seen[0] != options.currency:
+
+    def known(code: str) -> str:
+        return _checked("--currency", "a currency code such as USD", base_currency=code.strip().upper())
+
+    given = known(options.currency) if options.currency else ""
+    if given and seen and seen[0] != given:
         problem = Problem(
             "the file's amounts are in another currency", file=found.source.name, column="--currency",
-            expected=seen[0], got=options.currency,
+            expected=seen[0], got=given,
         )  # fmt: skip
         raise InputError(problem)
     text = "in which currency are the amounts (a code such as USD)?"
-    given = options.currency or (seen[0] if seen else ask(Question("--currency", text, "USD")))
-    code = given.strip().upper()
-    _checked("--currency", "a currency code such as USD", base_currency=code)
+    code = given or (seen[0] if seen else ask(Question("--currency", text, "USD"), known))
     return code, proposals.has_currencies(found, amount)
 
 
@@ -179,21 +220,28 @@ def _stages(
     listed = ", ".join(f"{one.stage} ({one.deals:,})" for one in seen)
 
     def chosen(option: str, given: Sequence[str], outcome: str, proposal: list[str]) -> set[str]:
-        if not given:
-            also = ", or none" if option == "--lost" else ""
-            text = f"which of these stages are {outcome} (names with ; between them{also})? {listed}"
-            given = [part.strip() for part in ask(Question(option, text, "; ".join(proposal))).split(";")]
         known = names if option == "--won" or NONE in names else [*names, NONE]
-        return {_one_of(name, known, option) for name in given if name}
 
-    won = chosen("--won", options.won, "won", [one.stage for one in seen if one.is_won])
+        def named(stages: Sequence[str]) -> set[str]:
+            return {_one_of(stage, known, option) for stage in map(str.strip, stages) if stage}
+
+        if given:
+            return named(given)
+        also = ", or none" if option == "--lost" else ""
+        text = f"which of these stages are {outcome} (names with ; between them{also})? {listed}"
+        return ask(Question(option, text, "; ".join(proposal)), lambda answer: named(answer.split(";")))
+
+    problems, won, lost = Problems(), set[str](), set[str]()
+    with problems.caught():
+        won = chosen("--won", options.won, "won", [one.stage for one in seen if one.is_won])
     lost_proposal = [one.stage for one in seen if one.is_lost and one.stage not in won]
     # A file of won and open deals alone has no lost stage to name, and one that says itself what is closed is
     # believed. Of any other without a lost stage only a person can say so.
     is_told = "is_closed" in found.roles or all(name in won or proposals.is_open(name) for name in names)
-    lost: set[str] = set()
     if options.lost or lost_proposal or not is_told:
-        lost = chosen("--lost", options.lost, "lost", lost_proposal) - {NONE}
+        with problems.caught():
+            lost = chosen("--lost", options.lost, "lost", lost_proposal) - {NONE}
+    problems.refuse()
     if both := won & lost:
         raise InputError(
             Problem("a stage is both won and lost", column="--lost", got=", ".join(sorted(both)))
@@ -202,14 +250,15 @@ def _stages(
         yield replace(one, is_won=one.stage in won, is_lost=one.stage in lost)
 
 
-def _checked(option: str, expected: str, **setting: str) -> None:
-    """Raises :class:`InputError` naming the option where a setting's value is none."""
+def _checked(option: str, expected: str, **setting: str) -> str:
+    """A setting's value; raises :class:`InputError` naming the option where it is none."""
+    value = next(iter(setting.values()))
     try:
         Settings(**setting)  # type: ignore[arg-type]
     except ValidationError as error:
         what = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        value = next(iter(setting.values()))
         raise InputError(Problem(what, column=option, expected=expected, got=value)) from None
+    return value
 
 
 def _one_of(given: str, choices: Sequence[str], option: str) -> str:

@@ -10,10 +10,13 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from salesops_kit.data.dataset import open_rows, open_snapshot
@@ -22,7 +25,8 @@ from salesops_kit.data.recognise import recognise
 from salesops_kit.errors import InputError
 from salesops_kit.project import ROOT_VARIABLE, WORKSPACE_FILE
 from salesops_kit.starting import start as starting
-from salesops_kit.starting.deciding import Ask, Options, Question, decide, proposed
+from salesops_kit.starting.commands import asked as ask_at_terminal
+from salesops_kit.starting.deciding import Answer, Ask, Options, Question, _zone, decide, proposed
 from salesops_kit.starting.start import closed_won
 from salesops_kit.starting.workspace import make_workspace, write_yaml
 from salesops_kit.starting.writing import mapping_of, settings_of
@@ -176,11 +180,10 @@ def test_what_the_file_does_not_tell_is_asked(workspace: Path, tmp_path: Path) -
         imported(path, workspace, Options(dates="dmy"))
     asked: list[str] = []
 
-    def person(question: Question) -> str:
+    def person(question: Question, accept: Callable[[str], Answer]) -> Answer:
         asked.append(question.option)
-        return {"--dates": "dmy", "--won": "done", "--zone": "Asia/Seoul", "--currency": "krw"}.get(
-            question.option, question.proposal
-        )
+        told = {"--dates": "dmy", "--won": "done", "--zone": "Asia/Seoul", "--currency": "krw"}
+        return accept(told.get(question.option, question.proposal))
 
     _, answers, rows = imported(path, workspace, ask=person)
     assert asked == ["--dates", "--currency", "--fiscal-start-month", "--zone", "--won", "--lost"]
@@ -217,6 +220,45 @@ def test_wrong_answers_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=words):
         imported(path, workspace, options)
     assert not workspace.exists()
+
+
+def test_all_that_is_wrong_is_refused_at_once(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deals.csv"
+    path.write_text(AMBIGUOUS)
+    asked: list[str] = []
+
+    def person(question: Question, accept: Callable[[str], Answer]) -> Answer:
+        asked.append(question.option)
+        return accept(question.proposal)
+
+    options = Options(won=("Doen",), lost=("Lots",), amount="Amuont", zone="Mars", dates="ydm")
+    with pytest.raises(InputError) as caught:
+        imported(path, workspace, options, person)
+    assert [problem.column for problem in caught.value.problems] == [
+        "--dates", "--amount", "--zone", "--won", "--lost"
+    ]  # fmt: skip
+    # Nobody is asked for what will be refused.
+    assert asked == []
+
+
+def test_a_person_is_asked_again_for_what_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = iter(["Mars", "Asia/Seoul"])
+    monkeypatch.setattr("typer.prompt", lambda *_args, **_options: next(typed))
+    assert _zone(NOTHING, ask_at_terminal) == "Asia/Seoul"
+    assert "unknown time zone" in capsys.readouterr().out
+
+
+def test_a_sheet_that_is_not_there_is_refused(workspace: Path, tmp_path: Path) -> None:
+    text, book = tmp_path / "deals.csv", tmp_path / "deals.xlsx"
+    text.write_text(AMBIGUOUS)
+    pd.read_csv(text).to_excel(book, sheet_name="Deals", index=False, engine="xlsxwriter")
+    answers = Options(won=("Done",), lost=("none",), dates="mdy")
+    for path, said in ((text, "no sheets"), (book, "no such table.*Did you mean Deals")):
+        with pytest.raises(InputError, match=said):
+            imported(path, workspace, replace(answers, sheet="Dael"))
+    imported(book, workspace, replace(answers, sheet="Deals"))
 
 
 # Systems that say apart from the stage whether a deal was won, and when it closed apart from when it should.
