@@ -426,6 +426,15 @@ def test_show_knows_the_words_too(salesops: Salesops, data: Path) -> None:
     assert salesops(*chosen, "-p", "quarter", "latest", "--run-date", "2031-01-01").code == 3
 
 
+def test_a_dry_run_checks_cut_offs_too(salesops: Salesops, project: Path) -> None:
+    parameters = PARAMETERS.replace("2026-Q3", "2026-Q1") + '\nas_of: str = ""  # Cut-off | format: date'
+    write_template(project / "notebooks" / "templates", "broken", parameters=parameters, tables=[])
+    answer = salesops("run", project / "plan.yml", "--dry-run", "-p", "as_of", "2024-05-01")
+    assert answer.code == 3
+    for quarter in ("2026-Q1", "2026-Q2"):
+        assert f"command line, column -p as_of: the cut-off lies before {quarter}" in answer.err
+
+
 def test_parameters_from_files_and_yaml(salesops: Salesops, project: Path) -> None:
     file = project / "mine.yml"
     file.write_text("team: [ash, birch]\nhorizon: 12\n")

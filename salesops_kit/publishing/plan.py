@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from salesops_kit.errors import InputError, Problem, unknown
+from salesops_kit.errors import Problem, Problems, unknown
 from salesops_kit.publishing.contract import Value, canonical, unchecked_sets
 from salesops_kit.publishing.paths import Address, collisions, quarter_folder, scope_folder
 from salesops_kit.publishing.plan_file import LoadedPlan
@@ -76,7 +76,7 @@ def expand(
     no team or no quarter is run once for all of them.
     """
     plan = loaded.plan
-    problems: list[Problem] = list(collisions(names.get("teams", ())))
+    problems = Problems(collisions(names.get("teams", ())))
     reports = _each(plan.reports, list(templates))
     for report in reports:
         if report not in templates:
@@ -88,22 +88,17 @@ def expand(
     problems += _parameter_names(loaded, templates, chosen)
     teams = _each(plan.teams, [COMPANY, *leaf_teams], literal=names.get("teams", ()))
     jobs: dict[str, Job] = {}
-    seen: set[Problem] = set()
     for template in chosen:
         for missing in unchecked_sets(template.parameters.values(), names):
             problems.append(Problem(f"{template.report}: the dataset gives no {missing}", file=loaded.file))
         for given in _given(loaded, template, teams):
             params, wrong = canonical(template.parameters, given, names=names, file=loaded.file)
             for problem in wrong:
-                placed = _placed(problem, loaded, template.report)
-                if placed not in seen:
-                    seen.add(placed)
-                    problems.append(placed)
+                problems.append(placed(problem, loaded, template.report))
             if not wrong:
                 job = Job(template, params, plan.locale)
                 jobs.setdefault(str(job.address.stable), job)
-    if problems:
-        raise InputError(problems)
+    problems.refuse()
     return list(jobs.values())
 
 
@@ -134,10 +129,10 @@ def _parameter_names(
                 row = loaded.line("params", report, name)
                 place = {"file": loaded.file, "row": row, "column": report}
                 problems.append(unknown("parameter", name, declared, **place))  # type: ignore[arg-type]
-    known = list(dict.fromkeys(name for template in chosen for name in template.parameters))
+    known = list(dict.fromkeys(["team", *(name for template in chosen for name in template.parameters)]))
     for name in loaded.overrides:
         if name not in known and chosen:
-            problems.append(unknown("parameter", name, [*known, "team"], **loaded.places[name]))
+            problems.append(unknown("parameter", name, known, **loaded.places[name]))
     return problems
 
 
@@ -160,7 +155,7 @@ def _given(loaded: LoadedPlan, template: Template, teams: Sequence[str]) -> Iter
             yield {**shared, **{name: value for name, value in own.items() if value is not None}, **extra}
 
 
-def _placed(problem: Problem, loaded: LoadedPlan, report: str) -> Problem:
+def placed(problem: Problem, loaded: LoadedPlan, report: str) -> Problem:
     """The problem with the line of the plan that gave the value, or with the place that replaced it."""
     name = problem.column or ""
     key = {"team": ("teams",), "quarter": ("quarters",)}.get(name, (name,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +17,7 @@ from salesops_kit.publishing.ledger import Entry
 from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.page_check import link_prefix
 from salesops_kit.publishing.paths import STAGING, check_inside
-from salesops_kit.publishing.plan import Job, expand, matrix, unplanned
+from salesops_kit.publishing.plan import Job, expand, matrix, placed, unplanned
 from salesops_kit.publishing.plan_file import LoadedPlan
 from salesops_kit.publishing.pool import ExecutorFactory, local_processes
 from salesops_kit.publishing.preparer import Preparer
@@ -91,8 +91,8 @@ def run(
     leaf_teams = preparer.leaf_teams()
     planned = expand(loaded, templates, names=preparer.names(), leaf_teams=leaf_teams, only=only)
     problems = _output_problems(reports_root, planned)
-    if problems:
-        raise InputError(problems)
+    problems += _cut_off_problems(loaded, preparer, planned)
+    problems.refuse()
     rows = tuple(matrix(planned))
     if dry_run:
         return RunResult(rows=rows)
@@ -132,7 +132,16 @@ def run(
     return RunResult(record.run, tuple(record.jobs), rows, tuple(notes), batch.is_interrupted)
 
 
-def _output_problems(root: Path, planned: Sequence[Job]) -> list[Problem]:
+def _cut_off_problems(loaded: LoadedPlan, preparer: Preparer, planned: Sequence[Job]) -> Iterator[Problem]:
+    """What is wrong with the cut-off dates of some quarters."""
+    for job in {(job.report, job.quarter, job.params.get("as_of")): job for job in planned}.values():
+        try:
+            preparer.effective_as_of(dict(job.params))
+        except InputError as error:
+            yield from (placed(problem, loaded, job.report) for problem in error.problems)
+
+
+def _output_problems(root: Path, planned: Sequence[Job]) -> Problems:
     problems = Problems()
     for relative in (PurePosixPath(STAGING), *(job.address.stable for job in planned)):
         with problems.caught():
@@ -141,4 +150,4 @@ def _output_problems(root: Path, planned: Sequence[Job]) -> list[Problem]:
         target = root / job.address.folder / job.report
         if target.exists() and not target.is_dir():
             problems.append(Problem("a file stands where a folder is needed", file=str(target)))
-    return list(dict.fromkeys(problems))
+    return problems
