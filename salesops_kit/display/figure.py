@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from salesops_kit import formats
+from salesops_kit.display.markup import escaped
 from salesops_kit.display.narrative import compared, of_plan
 from salesops_kit.display.svg import figure_svg
 from salesops_kit.display.tables import MONEY, frame_html
@@ -33,7 +34,7 @@ def figure_html(
 
     ``alternative`` tells who cannot see the picture what it shows. ``notes`` stand under it.
     """
-    caption = escape(formats.visible(message))
+    caption = escaped(message)
     picture = figure_svg(figure, title=message, description=alternative)
     data = frame_html(
         frame,
@@ -42,7 +43,7 @@ def figure_html(
         currency=currency,
         columns=columns,
     )
-    told = "".join(f'<p class="note">{escape(formats.visible(text))}</p>' for text in notes)
+    told = "".join(f'<p class="note">{escaped(text)}</p>' for text in notes)
     summary = escape(_("The numbers behind this picture"))
     return (
         f"<figure><figcaption>{caption}</figcaption>{picture}{told}"
@@ -58,7 +59,7 @@ def quality_html(quality: Mapping[str, Any], notes: Sequence[str]) -> str:
     """
     state = {True: "ties", False: "differs"}.get(quality.get("ties"), "unchecked")  # type: ignore[arg-type]
     lines = [text for name in ("tie_text", "flag_text", "check_text") if (text := quality.get(name))]
-    said = "".join(f"<p>{escape(formats.visible(text))}</p>" for text in lines)
+    said = "".join(f"<p>{escaped(text)}</p>" for text in lines)
     more = (
         f"<details><summary>{escape(_('More about the data'))}</summary>{notes_html(notes)}</details>"
         if notes
@@ -69,17 +70,17 @@ def quality_html(quality: Mapping[str, Any], notes: Sequence[str]) -> str:
 
 def text_html(message: str) -> str:
     """A message that needs no picture."""
-    return f'<p class="message">{escape(formats.visible(message))}</p>'
+    return f'<p class="message">{escaped(message)}</p>'
 
 
 def note_html(note: str) -> str:
     """A sentence about the data, or why there is no answer."""
-    return f'<p class="note">{escape(formats.visible(note))}</p>'
+    return f'<p class="note">{escaped(note)}</p>'
 
 
 def notes_html(notes: Sequence[str]) -> str:
     """Sentences about the data as a short list."""
-    items = "".join(f"<li>{escape(formats.visible(text))}</li>" for text in notes)
+    items = "".join(f"<li>{escaped(text)}</li>" for text in notes)
     return f'<ul class="notes">{items}</ul>'
 
 
@@ -131,9 +132,9 @@ def _card(row: Mapping[Any, Any], currency: str, periods: Mapping[str, str]) -> 
     reason = row.get("reason")
     if isinstance(reason, str) and reason:
         lines.append(formats.visible(reason))
-    told = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
-    label = escape(formats.visible(row["label"]))
-    definition = escape(formats.visible(row["definition"]))
+    told = "".join(f"<span>{escaped(line)}</span>" for line in lines if line)
+    label = escaped(row["label"])
+    definition = escaped(row["definition"])
     summary = escape(_("Definition: {label}").format(label=formats.visible(row["label"])))
     return (
         f'<div class="card"><p class="label">{label}</p><p class="value">{escape(show(row["value"]))}</p>'

@@ -15,6 +15,7 @@ import pandas as pd
 
 from salesops_kit import formats
 from salesops_kit.display import tables
+from salesops_kit.display.markup import escaped
 from salesops_kit.language import _
 
 SHADES = 7
@@ -52,7 +53,7 @@ def heat_html(
         + "</tr>"
         for name, row in zip(frame[label], figures, strict=True)
     )
-    title = escape(formats.visible(caption))
+    title = escaped(caption)
     told = list(notes)
     if top > bottom:
         told.append(
@@ -60,7 +61,7 @@ def heat_html(
                 low=show(bottom), high=show(top)
             )
         )
-    footer = "".join(f'<p class="note">{escape(formats.visible(text))}</p>' for text in told)
+    footer = "".join(f'<p class="note">{escaped(text)}</p>' for text in told)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{title}">'
         f'<table class="heat"><caption>{title}</caption>'

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_kit import formats
+from salesops_kit.display.markup import escaped
 from salesops_kit.language import _, ngettext
 from salesops_kit.sparkline import sparkline_svg
 
@@ -199,8 +200,8 @@ def frame_html(
                 hidden,
             ).format(shown=formats.count(cap_rows), all=formats.count(len(frame)), n=formats.count(hidden))
         )
-    footer = "".join(f'<p class="note">{escape(formats.visible(text))}</p>' for text in told)
-    title = escape(formats.visible(caption), quote=True)
+    footer = "".join(f'<p class="note">{escaped(text)}</p>' for text in told)
+    title = escaped(caption)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{title}">'
         f"<table><caption>{title}</caption>"
