@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
 from salesops_kit.data.engine import frame, parquet, sql_name, write_parquet
+from salesops_kit.data.outcome_words import LOST, WON, says_only
 from salesops_kit.settings import Settings
 
 COLUMNS = {
@@ -22,10 +22,6 @@ COLUMNS = {
 }
 # The stage of a deal that is known to be open when its stage is not known.
 OPEN = "(open)"
-_WON = {"won", "win", "closedwon", "成交", "赢单", "已赢单", "贏單", "수주", "성사"}
-_LOST = {"lost", "lose", "closedlost", "丢单", "输单", "已输单", "輸單", "실주", "실패"}
-# Words around "won" and "lost" that say nothing else: "6 - Closed Won", "Deal lost".
-_FILLERS = re.compile(r"\b(closed?|deal|opportunity|and|the)\b|[\W\d_]+")
 
 
 def complete_stages(
@@ -115,8 +111,8 @@ def _known(
     else:
         return pd.DataFrame(columns=columns)
     table = table.reindex(columns=columns)
-    named = _plain_names(table["stage"])
-    for column, guess in (("is_closed", named.isin(_WON | _LOST)), ("is_won", named.isin(_WON))):
+    named = table["stage"]
+    for column, guess in (("is_closed", _says_only(named, WON, LOST)), ("is_won", _says_only(named, WON))):
         table[column] = table[column].where(table[column].notna(), guess).astype(bool)
     if (table["pipeline"] == "").all() and pipelines:
         table = pd.concat([table.assign(pipeline=name) for name in pipelines], ignore_index=True)
@@ -125,16 +121,15 @@ def _known(
     return table
 
 
-def _plain_names(stages: pd.Series) -> pd.Series:
-    """Stage names in lower case without numbers, signs and words that say nothing."""
-    return stages.astype("str").str.casefold().map(lambda name: _FILLERS.sub("", name))
+def _says_only(stages: pd.Series, *words: tuple[str, ...]) -> pd.Series:
+    return stages.astype("str").map(lambda name: any(says_only(name, each) for each in words)).astype(bool)
 
 
 def _guess(rows: pd.DataFrame) -> pd.DataFrame:
     """Closed and won as most deals of the stage say, else by the stage's name; order by probability."""
-    named = _plain_names(rows["stage"])
-    closed = (rows["closed_share"] >= 0.5).where(rows["closed_share"].notna(), named.isin(_WON | _LOST))
-    won = (rows["won_share"] >= 0.5).where(rows["won_share"].notna(), named.isin(_WON))
+    named = rows["stage"]
+    closed = (rows["closed_share"] > 0.5).where(rows["closed_share"].notna(), _says_only(named, WON, LOST))
+    won = (rows["won_share"] > 0.5).where(rows["won_share"].notna(), _says_only(named, WON))
     closed = closed.astype(bool) | won.astype(bool)
     probability = rows["mean_probability"].fillna(0.5).where(rows["stage"] != OPEN, -1.0)
     order = rows.assign(_p=probability).sort_values(["_p", "stage"]).index

@@ -11,19 +11,11 @@ import duckdb
 
 from salesops_kit.data import guesses
 from salesops_kit.data.engine import sql_name, sql_text
+from salesops_kit.data.outcome_words import LOST, OPEN, WON, says
 from salesops_kit.data.recognise import Recognised, plain
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.periods import FiscalCalendar
 
-WON_WORDS = (
-    "won", "gewonnen", "gagné", "ganado", "ganada", "ganho", "vinto", "vinta", "vunnen", "wygrana",
-    "成交", "赢", "贏", "成功", "수주", "성사", "성공",
-)  # fmt: skip
-LOST_WORDS = (
-    "lost", "verloren", "perdu", "perdue", "perdido", "perdida", "perso", "persa", "förlora", "przegrana",
-    "丢", "丟", "输", "輸", "失", "실주", "실패", "무산",
-)  # fmt: skip
-OPEN_WORDS = ("open", "offen", "abierto", "abierta", "ouvert", "ouverte", "aperto", "aperta", "aberto")
 _TRUE = ("true", "1", "yes", "是", "예", "참")
 _CURRENCIES = {
     "$": "USD",
@@ -74,10 +66,8 @@ def stages_of(con: duckdb.DuckDBPyConnection, found: Recognised) -> list[StageSe
     ).fetchall()
     seen = []
     for name, deals, probability, won_share, closed_share, _ in rows:
-        is_won = (
-            won_share > 0.5 if won_share is not None else _has(name, WON_WORDS) and not _has(name, LOST_WORDS)
-        )
-        is_lost = closed_share > 0.5 and not is_won if closed_share is not None else _has(name, LOST_WORDS)
+        is_won = won_share > 0.5 if won_share is not None else says(name, WON) and not says(name, LOST)
+        is_lost = closed_share > 0.5 and not is_won if closed_share is not None else says(name, LOST)
         seen.append(StageSeen(name, int(deals), probability, is_won, is_lost))
     has_order = len({one.probability for one in seen if one.probability is not None}) > 2
     return sorted(seen, key=lambda one: _place(one, by_probability=has_order))
@@ -93,11 +83,11 @@ def endings(con: duckdb.DuckDBPyConnection, found: Recognised) -> tuple[str, ...
 
 def is_open(stage: str) -> bool:
     """Whether a stage's name says that its deals are open."""
-    return _has(stage, OPEN_WORDS)
+    return says(stage, OPEN)
 
 
 def _ends(name: str) -> bool:
-    return _has(name, WON_WORDS) or _has(name, LOST_WORDS)
+    return says(name, WON) or says(name, LOST)
 
 
 def _stage_sql(found: Recognised, ended: Sequence[str]) -> str:
@@ -113,12 +103,6 @@ def _share(found: Recognised, role: str) -> str:
         return "NULL"
     words = ", ".join(f"'{word}'" for word in _TRUE)
     return f"avg((lower(trim({sql_name(found.roles[role])})) IN ({words}))::INT)"
-
-
-def _has(name: str, words: Sequence[str]) -> bool:
-    return any(
-        re.search(rf"\b{word}\b", name, re.IGNORECASE) if word.isascii() else word in name for word in words
-    ) or (plain(name) in {f"closed{word}" for word in words})
 
 
 def _place(one: StageSeen, *, by_probability: bool) -> tuple[int, float, float]:
