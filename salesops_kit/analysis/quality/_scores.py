@@ -63,14 +63,16 @@ def scores(
     grouped = judged.group_by(by).aggregate(
         deals=judged.count(), amount=judged.shown_amount.sum(where=judged.is_counted).cast("float64")
     )
-    frame = collect(grouped).fillna({"amount": 0.0})
+    # Where no deal has an owner, a column of nothing but missing texts is taken for numbers.
+    frame = collect(grouped).fillna({"amount": 0.0}).astype({by: object})
     wrong = with_problems(find(data))
     wrong = (
         wrong[wrong["is_judged"]]
-        .groupby(by, dropna=False)
+        .groupby(by, dropna=False, as_index=False)
         .agg(with_problem=("record_id", "size"), amount_with_problem=("amount", "sum"))
     )
-    frame = frame.merge(wrong.reset_index(), on=by, how="left", validate="one_to_one")
+    wrong = wrong.astype({by: object})
+    frame = frame.merge(wrong, on=by, how="left", validate="one_to_one")
     frame = frame.fillna({"with_problem": 0, "amount_with_problem": 0.0}).astype({"with_problem": "int64"})
     total = _scored(frame[["deals", "with_problem", "amount", "amount_with_problem"]].sum().to_frame().T)
     frame = _scored(frame)
