@@ -110,6 +110,8 @@ class Preparation:
             },
             "policy": self.rows.policy.digest,
             "settings": _digest(self.settings.model_dump(mode="json")),
+            "notes": _digest(list(self.rows.notes)),
+            "record": _digest(self.rows.record.to_values()),
             "as_of": self.effective_as_of(params),
             "observed_until": self.opened.observed_until.isoformat(),
         }

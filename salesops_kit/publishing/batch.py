@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from salesops_kit.errors import InputError, Problem
+from salesops_kit.language import use_locale
 from salesops_kit.project import project_root
-from salesops_kit.publishing import comparison, files, gates, ledger, publish
+from salesops_kit.publishing import comparison, files, gates, keys, ledger, publish, worker
 from salesops_kit.publishing.execute import Limits
 from salesops_kit.publishing.isolation import ISOLATION, Foreign, isolation_gate
 from salesops_kit.publishing.ledger import Entry, Ledger, RunRecord
 from salesops_kit.publishing.lock import Lock
 from salesops_kit.publishing.manifest import Failure, Gate, Manifest
 from salesops_kit.publishing.page_check import link_prefix
-from salesops_kit.publishing.paths import STAGING, relative_link
+from salesops_kit.publishing.paths import STAGING, Address, relative_link
 from salesops_kit.publishing.plan import Job
 from salesops_kit.publishing.pool import ExecutorFactory, Pool
 from salesops_kit.publishing.preparer import Preparer
@@ -48,6 +49,8 @@ class Batch:
     kernels: WarmKernels
     stops_at_jumps: bool = False
     leaf_teams: list[str] = field(init=False)
+    groups: list[list[Task]] = field(init=False)
+    complaints: list[Problem] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     record: RunRecord = field(init=False)
     temporary: Path = field(init=False)
@@ -66,9 +69,16 @@ class Batch:
         run = ledger.run_id(seq, self.started)
         staging = files.make_folder(self.root, PurePosixPath(STAGING, run), private=True)
         (self.root / STAGING).chmod(files.PRIVATE_FOLDER_MODE)
+        made = {
+            job.address: keys.key_parts(
+                job, self.preparer.key_parts(list(job.template.tables), dict(job.params))
+            )
+            for job in planned
+        }
         self.tasks = [
             make_task(
                 job,
+                self._compared(job, made),
                 self.past,
                 self.preparer,
                 root=self.root,
@@ -79,6 +89,11 @@ class Batch:
             )
             for number, job in enumerate(planned)
         ]
+        by_address = {task.job.address: task for task in self.tasks}
+        for task in self.tasks:
+            earlier = comparison.job_before(task.job, self.preparer.settings.fiscal)
+            task.before = by_address.get(earlier.address) if earlier else None
+        self.groups = comparison.groups_of(self.tasks, self.leaf_teams)
         self.record = RunRecord(
             seq=seq,
             run=run,
@@ -89,6 +104,12 @@ class Batch:
             reports=list(dict.fromkeys(task.job.template.report for task in self.tasks)),
         )
         ledger.write_record(self.root, self.record)
+
+    def _compared(self, job: Job, made: Mapping[Address, Mapping[str, str]]) -> dict[str, str]:
+        """The parts of a job's key, with those that say what its numbers are compared with, and how."""
+        stops = {keys.JUMPS: "stop"} if self.stops_at_jumps else {}
+        before = comparison.key_before(job, made, self.past, self.preparer)
+        return keys.with_before({**made[job.address], **stops}, before)
 
     def run(self, workers: int, make_executor: ExecutorFactory) -> None:
         """Execute what must run; publish each report as soon as those that it has to tie with are there."""
@@ -113,16 +134,18 @@ class Batch:
             ):
                 for index, outcome in outcomes:
                     todo[index].outcome = outcome
-                    self._settle(todo[index])
+                    self._settle()
+                # After an interruption what came back is compared with what there is.
+                self._settle(is_last=True)
         finally:
             self.progress.stop()
 
     def notes(self) -> list[Problem]:
-        """What made the run slower than it might have been."""
+        """What made the run slower than it might have been, and which pages could not be marked."""
         done = [task.outcome for task in self.tasks if task.outcome]
         spawned = sum(outcome.status == ledger.GOOD and not outcome.is_warm for outcome in done)
         text = f"{spawned} of {len(done)} reports had no warm kernel and spawned one, which is slower"
-        return [Problem(text)] if spawned else []
+        return [*self.complaints, *([Problem(text)] if spawned else [])]
 
     def _order(self, task: Task) -> WorkOrder | Outcome:
         """The job's work order, with its slice written; a preparer's failure is the job's failure."""
@@ -142,8 +165,7 @@ class Batch:
         except Exception as error:
             failure = Failure(name=type(error).__name__, message=redact(str(error)))
             return Outcome("failed", failure)
-        fiscal = self.preparer.settings.fiscal
-        return WorkOrder(
+        task.order = WorkOrder(
             template=str(job.template.path),
             template_sha256=job.template.sha256,
             params=dict(job.params),
@@ -159,30 +181,38 @@ class Batch:
             limits=self.limits,
             started=self.started,
             server=server,
-            earlier=comparison.quarter_before(job, task.draft.as_of, self.past, fiscal),
             temporary=str(self.temporary),
         )
+        return task.order
 
     @property
     def _links(self) -> tuple[str, ...]:
         return tuple(link_prefix(self.preparer.settings.record_link))
 
-    def _settle(self, task: Task) -> None:
-        """Publish or fail a report that came back, together with those that it has to tie with."""
-        group = comparison.group_of(task, self.tasks, self.leaf_teams)
-        if not group:
-            self._finish(task, [])
-        elif all(other.entry or other.outcome for other in group):
-            tie = comparison.sums(group, self.past, self.preparer)
-            for other in group:
-                if other.entry is None:
-                    self._finish(other, [tie])
+    def _settle(self, *, is_last: bool = False) -> None:
+        """Publish or fail the reports that came back, and with them those that they have to tie with, once
+        what they are compared with is there."""
+        for group in list(self.groups):
+            waits = any(task.before is not None and not task.before.is_back for task in group)
+            if not all(task.is_back for task in group) or (waits and not is_last):
+                continue
+            self.groups.remove(group)
+            is_tied = comparison.has_to_tie(group[0].job, self.leaf_teams)
+            ties = [comparison.sums(group, self.past, self.preparer)] if is_tied else []
+            for task in group:
+                if task.entry is None:
+                    self._finish(task, ties)
 
     def _finish(self, task: Task, checked: list[Gate]) -> None:
         assert task.outcome is not None
         outcome = task.outcome
+        parts = dict(task.draft.key_parts)
         if outcome.status == ledger.GOOD:
-            found = [*checked, *outcome.gates, *self._isolation(task)]
+            before = comparison.quarter_before(task, self.past, self.preparer.settings.fiscal)
+            outcome, jumps = self._jumps(task, outcome, before)
+            parts = keys.with_before(parts, before.key)
+        if outcome.status == ledger.GOOD:
+            found = [*checked, *outcome.gates, jumps, *self._isolation(task)]
             checked = [gates.refused(gate) for gate in found] if self.stops_at_jumps else found
             failed = [f"{gate.name}: {gate.detail}" for gate in checked if gate.status == "failed"]
             if failed:
@@ -192,6 +222,8 @@ class Batch:
             outcome = replace(outcome, error=self._harmless(task, outcome.error))
         manifest = task.draft.model_copy(
             update={
+                "key": keys.key(parts),
+                "key_parts": parts,
                 "status": outcome.status,
                 "error": outcome.error,
                 "timings": outcome.timings,
@@ -206,6 +238,15 @@ class Batch:
         else:
             self._fail(task, manifest)
         shutil.rmtree(task.folder, ignore_errors=True)
+
+    def _jumps(self, task: Task, outcome: Outcome, before: comparison.Before) -> tuple[Outcome, Gate]:
+        """The gate over headlines that are far from the quarter before; what it notes stands on the pages."""
+        with use_locale(task.job.locale):
+            gate = gates.jump_gate(outcome.headlines, before.headlines, task.job.locale)
+        if gate.status == "noted" and not self.stops_at_jumps:
+            assert task.order is not None
+            outcome = worker.with_note(task.order, outcome, gate.detail)
+        return outcome, gate
 
     def _isolation(self, task: Task) -> list[Gate]:
         """The gate over the files as they are staged; none for a report about the whole company."""
@@ -278,8 +319,8 @@ class Batch:
             return b""
 
     def _complain(self, task: Task, error: Exception) -> None:
-        detail = f"the last good page could not be marked: {redact(str(error))}"
-        self.progress.report(task.job.name, "failed", detail, 0.0)
+        what = f"the last good page could not be marked: {redact(str(error))}"
+        self.complaints.append(Problem(what, file=str(task.job.address.stable)))
 
     def _enter(self, task: Task, entry: Entry) -> None:
         task.entry = entry

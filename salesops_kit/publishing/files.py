@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -22,16 +23,30 @@ def make_folder(root: Path, relative: PurePosixPath, *, private: bool = False) -
     Raises :class:`~salesops_kit.errors.InputError` where a symbolic link is in the way.
     """
     check_inside(root, relative)
-    root.mkdir(parents=True, exist_ok=True)
+    make_root(root)
     here = root
     for part in relative.parts:
         here = here / part
         if not here.exists():
-            here.mkdir(mode=PRIVATE_FOLDER_MODE if private else FOLDER_MODE)
+            _make(here, PRIVATE_FOLDER_MODE if private else FOLDER_MODE)
             sync_folder(here.parent)
         if private:
             here.chmod(PRIVATE_FOLDER_MODE)
     return here
+
+
+def make_root(root: Path) -> None:
+    """Make a reports folder and those above it that are missing."""
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            _make(root, FOLDER_MODE)
+
+
+def _make(folder: Path, mode: int) -> None:
+    """A folder of this very mode, whatever the process takes from the modes of what it makes."""
+    folder.mkdir(mode=PRIVATE_FOLDER_MODE)
+    folder.chmod(mode)
 
 
 def write_file(path: Path, content: bytes, *, private: bool = False) -> None:

@@ -14,6 +14,8 @@ from salesops_kit.publishing.plan import Job
 from salesops_kit.publishing.render import page_digest
 
 LOCK_FILE = "requirements.lock"
+# The parts of a key that are not what the report is made of, but what is made of it.
+BEFORE, JUMPS = "quarter before", "jumps"
 KIT = Path(__file__).parents[1]
 
 
@@ -35,6 +37,17 @@ def key(parts: Mapping[str, str]) -> str:
     return _sha256(json.dumps(dict(parts), sort_keys=True))
 
 
+def own_key(parts: Mapping[str, str]) -> str:
+    """One digest of what a report is made of, whatever it is compared with."""
+    return key({name: part for name, part in parts.items() if name not in (BEFORE, JUMPS)})
+
+
+def with_before(parts: Mapping[str, str], before: str) -> dict[str, str]:
+    """The parts of a report that is compared with one of key ``before``, or with none."""
+    others = {name: part for name, part in parts.items() if name != BEFORE}
+    return {**others, BEFORE: before} if before else others
+
+
 def reason(parts: Mapping[str, str], previous: Mapping[str, str] | None, *, failed_since: bool) -> str:
     """Why a report runs; empty when nothing changed since the last good one and it may be skipped."""
     if previous is None:
@@ -47,7 +60,7 @@ def reason(parts: Mapping[str, str], previous: Mapping[str, str] | None, *, fail
 
 @lru_cache(maxsize=1)
 def kit_digest() -> str:
-    """The sha256 of the kit's own source and data files."""
+    """The sha256 of the kit's own source and of the files that its pages are made with."""
     total = hashlib.sha256()
     for path in sorted(KIT.rglob("*")):
         if path.is_file() and path.suffix in (".py", ".j2", ".css", ".js", ".json", ".mo"):

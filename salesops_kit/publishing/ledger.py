@@ -112,7 +112,7 @@ def read_ledger(root: Path) -> tuple[Ledger, list[Problem]]:
     problems: list[Problem] = []
     folder = root / RUNS
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        if not is_run_id(path.stem):
+        if not is_run_id(path.stem) or not path.is_file():
             continue
         try:
             record = RunRecord.model_validate_json(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,4 +80,5 @@ def _read(path: Path) -> tuple[int, list[str]]:
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return 0, []
-    return (int(lines[0]), lines[1:]) if lines and lines[0].isascii() and lines[0].isdigit() else (0, [])
+    is_process = bool(lines) and re.fullmatch(r"[0-9]{1,10}", lines[0]) is not None
+    return (int(lines[0]), lines[1:]) if is_process else (0, [])

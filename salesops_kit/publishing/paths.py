@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import re
@@ -51,6 +52,11 @@ class Address:
         return self.folder / self.report / run
 
     @property
+    def index(self) -> PurePosixPath:
+        """The catalog that lists the report: the leaders', or that of the scope's own folder."""
+        return PurePosixPath(*(() if self.audience == "leaders" else (self.audience, self.scope)), CATALOG)
+
+    @property
     def is_private(self) -> bool:
         """Whether files get 0600 and folders 0700."""
         return self.audience == "private"
@@ -94,7 +100,15 @@ def collisions(names: Iterable[str]) -> list[Problem]:
 
 def is_run_id(name: str) -> bool:
     """Whether ``name`` is a run's id such as 000042-20261121T231500Z."""
-    return bool(_RUN.fullmatch(name))
+    try:
+        return bool(_RUN.fullmatch(name)) and bool(started_at(name))
+    except ValueError:
+        return False
+
+
+def started_at(run: str) -> dt.datetime:
+    """When the run of an id started; raises ``ValueError`` where the id says no such moment."""
+    return dt.datetime.strptime(run.partition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
 
 
 def check_inside(root: Path, relative: PurePosixPath) -> None:

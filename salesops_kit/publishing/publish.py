@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from salesops_kit.errors import InputError
 from salesops_kit.language import _, use_locale
 from salesops_kit.mime import SENTINEL
 from salesops_kit.publishing import files
@@ -20,7 +21,7 @@ from salesops_kit.publishing.outputs import typed
 from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.paths import Address, check_inside, relative_link
 from salesops_kit.publishing.render import banner, page_facts, render
-from salesops_kit.publishing.worker import NOTEBOOK_FILE, TABLES_FOLDER, WORKBOOK_FILE, page_links
+from salesops_kit.publishing.worker import BUNDLE, NOTEBOOK_FILE, STABLE, WORKBOOK_FILE, page_links
 
 
 def commit(root: Path, address: Address, staged: Path, manifest: Manifest, title: str) -> Entry:
@@ -30,19 +31,22 @@ def commit(root: Path, address: Address, staged: Path, manifest: Manifest, title
     the moment of publication. When that fails the bundle is taken away again and the old page stands.
     """
     private = address.is_private
-    page = staged / "stable.html"
+    page = staged / STABLE
+    unknown = _paths(staged / BUNDLE) - {item.path for item in manifest.files}
+    if unknown:
+        raise InputError(f"no manifest knows {sorted(unknown)[0]} among the files to be published")
     stable = PublishedFile(
         path=f"../../{address.report}.html", bytes=page.stat().st_size, sha256=files.digest(page)
     )
     manifest = manifest.model_copy(update={"files": [*manifest.files, stable]})
     content = manifest.to_json()
-    files.write_file(staged / "bundle" / MANIFEST_FILE, content, private=private)
+    files.write_file(staged / BUNDLE / MANIFEST_FILE, content, private=private)
     target = root.joinpath(address.bundle(manifest.run))
     files.make_folder(root, address.bundle(manifest.run).parent, private=private)
     check_inside(root, address.bundle(manifest.run))
     check_inside(root, address.stable)
     try:
-        files.move_folder(staged / "bundle", target)
+        files.move_folder(staged / BUNDLE, target)
         os.replace(page, root / address.stable)  # noqa: PTH105 - the commit point, by its usual name
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
@@ -52,6 +56,12 @@ def commit(root: Path, address: Address, staged: Path, manifest: Manifest, title
     ):  # The page is out; a folder that cannot be synced does not unpublish it.
         files.sync_folder(root.joinpath(address.folder))
     return published_entry(root, target, manifest, title, content)
+
+
+def _paths(folder: Path) -> set[str]:
+    """All that is in a folder but folders, as paths from it."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in found}
 
 
 def stale_page(root: Path, good: Entry, failed: Manifest, allowed_links: Sequence[str]) -> bytes:
@@ -70,8 +80,7 @@ def stale_page(root: Path, good: Entry, failed: Manifest, allowed_links: Sequenc
     names = [item.path for item in good.manifest.files]
     with use_locale(good.manifest.locale):
         prefix = relative_link(bundle, good.address.stable) + "/"
-        tables = [PurePosixPath(name).name for name in names if name.startswith(f"{TABLES_FOLDER}/")]
-        links = page_links(prefix, tables, has_workbook=WORKBOOK_FILE in names)
+        links = page_links(prefix, has_workbook=WORKBOOK_FILE in names)
         text = _("This is the report of run {good}. The later run {failed} failed: {message}").format(
             good=good.manifest.run,
             failed=failed.run,

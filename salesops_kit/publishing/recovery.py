@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from salesops_kit.publishing.ledger import (
     read_ledger,
     write_record,
 )
-from salesops_kit.publishing.paths import AREAS, RUNS, STAGING, check_inside
+from salesops_kit.publishing.paths import AREAS, RUNS, STAGING, check_inside, started_at
 
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
@@ -87,11 +86,8 @@ def _mend_records(root: Path) -> list[Problem]:
 def _mended(run: str, record: RunRecord | None, entries: list[Entry]) -> RunRecord:
     if record is not None:
         return record.model_copy(update={"status": "interrupted", "jobs": entries})
-    seq, _, stamp = run.partition("-")
-    started = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    return RunRecord(
-        seq=int(seq), run=run, status="rebuilt", started_at=started.isoformat(), plan="", jobs=entries
-    )
+    seq, started = int(run.partition("-")[0]), started_at(run).isoformat()
+    return RunRecord(seq=seq, run=run, status="rebuilt", started_at=started, plan="", jobs=entries)
 
 
 def _is_on_page(root: Path, entry: Entry) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from salesops_kit.errors import InputError, Problem, Problems, SalesOpsError
+from salesops_kit.errors import InputError, Problem, SalesOpsError
 from salesops_kit.publishing import ledger
 from salesops_kit.publishing.batch import Batch
 from salesops_kit.publishing.catalog_pages import write_catalogs
@@ -16,10 +16,11 @@ from salesops_kit.publishing.execute import Limits
 from salesops_kit.publishing.ledger import Entry
 from salesops_kit.publishing.lock import hold_lock
 from salesops_kit.publishing.page_check import link_prefix
-from salesops_kit.publishing.paths import STAGING, check_inside
-from salesops_kit.publishing.plan import Job, expand, matrix, placed, unplanned
+from salesops_kit.publishing.paths import STAGING
+from salesops_kit.publishing.plan import expand, matrix, unplanned
 from salesops_kit.publishing.plan_file import LoadedPlan
 from salesops_kit.publishing.pool import ExecutorFactory, local_processes
+from salesops_kit.publishing.preflight import check_before
 from salesops_kit.publishing.preparer import Preparer
 from salesops_kit.publishing.progress import Progress, Silent
 from salesops_kit.publishing.recovery import recover
@@ -90,9 +91,7 @@ def run(
     reports_root = reports_root.absolute()
     leaf_teams = preparer.leaf_teams()
     planned = expand(loaded, templates, names=preparer.names(), leaf_teams=leaf_teams, only=only)
-    problems = _output_problems(reports_root, planned)
-    problems += _cut_off_problems(loaded, preparer, planned)
-    problems.refuse()
+    check_before(reports_root, loaded, preparer, planned)
     rows = tuple(matrix(planned))
     if dry_run:
         return RunResult(rows=rows)
@@ -123,31 +122,14 @@ def run(
                 shutil.rmtree(reports_root / STAGING, ignore_errors=True)
             notes += batch.notes()
             record = batch.close(now())
-            write_catalogs(reports_root, ledger.read_ledger(reports_root)[0], locale=loaded.plan.locale)
+            try:
+                write_catalogs(reports_root, ledger.read_ledger(reports_root)[0], locale=loaded.plan.locale)
+            except InputError as error:
+                # A link that came since the run began: no input is refused any more.
+                raise OSError(str(error)) from error
     except OSError as error:
         raise SalesOpsError(
             f"The run broke off: {redact(str(error))}. What was published before stands. Put this right and "
             "run the plan again: only what is missing is run."
         ) from error
     return RunResult(record.run, tuple(record.jobs), rows, tuple(notes), batch.is_interrupted)
-
-
-def _cut_off_problems(loaded: LoadedPlan, preparer: Preparer, planned: Sequence[Job]) -> Iterator[Problem]:
-    """What is wrong with the cut-off dates of some quarters."""
-    for job in {(job.report, job.quarter, job.params.get("as_of")): job for job in planned}.values():
-        try:
-            preparer.effective_as_of(dict(job.params))
-        except InputError as error:
-            yield from (placed(problem, loaded, job.report) for problem in error.problems)
-
-
-def _output_problems(root: Path, planned: Sequence[Job]) -> Problems:
-    problems = Problems()
-    for relative in (PurePosixPath(STAGING), *(job.address.stable for job in planned)):
-        with problems.caught():
-            check_inside(root, relative)
-    for job in planned:
-        target = root / job.address.folder / job.report
-        if target.exists() and not target.is_dir():
-            problems.append(Problem("a file stands where a folder is needed", file=str(target)))
-    return problems

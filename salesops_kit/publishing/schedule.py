@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from salesops_kit.publishing.manifest import Manifest
 from salesops_kit.publishing.plan import Job
 from salesops_kit.publishing.preparer import Preparer
 from salesops_kit.publishing.verify import entry_problems
-from salesops_kit.publishing.worker import Outcome
+from salesops_kit.publishing.worker import Outcome, WorkOrder
 
 
 @dataclass
 class Task:
-    """A job on its way: its draft manifest, its last good report, and what came of it."""
+    """A job on its way: its draft manifest, its last good report, and what came of it.
+
+    ``before`` is the task of the quarter before, if the run has one; ``order`` what a worker was given.
+    """
 
     job: Job
     draft: Manifest
@@ -27,8 +30,15 @@ class Task:
     folder: Path
     good: Entry | None
     sentinel: str
+    before: Task | None = None
+    order: WorkOrder | None = None
     outcome: Outcome | None = None
     entry: Entry | None = None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether all that the run will know of the report's numbers is known."""
+        return self.outcome is not None or self.entry is not None
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Choice:
 
 def make_task(
     job: Job,
+    parts: Mapping[str, str],
     past: Ledger,
     preparer: Preparer,
     *,
@@ -51,10 +62,10 @@ def make_task(
     folder: Path,
     choice: Choice,
 ) -> Task:
-    """The task of a job. It must run when its key has changed, its last run failed, or a published file
-    is not what it was; ``reason`` of the draft says which, or why it is skipped."""
+    """The task of a job whose key has these ``parts``. It must run when its key has changed, its last run
+    failed, or a published file is not what it was; ``reason`` of the draft says which, or why it is
+    skipped."""
     params = dict(job.params)
-    parts = keys.key_parts(job, preparer.key_parts(list(job.template.tables), params))
     good = past.last_good(job.address)
     failed = past.failed_since(job.address)
     reason = keys.reason(parts, good.manifest.key_parts if good else None, failed_since=failed)
@@ -76,7 +87,7 @@ def make_task(
         locale=job.locale,
         params=params,
         key=keys.key(parts),
-        key_parts=parts,
+        key_parts=dict(parts),
         reason=reason,
         status="success" if must_run else "skipped",
         previous=good.manifest.run if good else None,

@@ -9,12 +9,21 @@ from pathlib import Path, PurePosixPath
 
 from salesops_kit.errors import Problem
 from salesops_kit.publishing import files
-from salesops_kit.publishing.ledger import GOOD, MANIFEST_FILE, Entry, bundles, latest, read_ledger
+from salesops_kit.publishing.ledger import (
+    GOOD,
+    MANIFEST_FILE,
+    Entry,
+    bundles,
+    entry_of_bundle,
+    latest,
+    read_ledger,
+)
 from salesops_kit.publishing.paths import AREAS, CATALOG
 
 RUN_AGAIN = "Run its plan again: the report is made anew, as its files were changed."
 SET_ASIDE = "A later report replaced it; salesops verify --set-aside takes it out of the reports."
 REMOVE = "Remove it, or move it out of the reports folder."
+REBUILD = "Run any plan here: the record is made again from the published reports."
 
 
 def verify(root: Path) -> list[Problem]:
@@ -25,7 +34,8 @@ def verify(root: Path) -> list[Problem]:
     and symbolic links are problems too. Each problem says what to do about it: what is public now is
     made again by a run, a bundle of the past can be set aside. Nothing is changed.
     """
-    record_ledger, problems = read_ledger(root)
+    record_ledger, broken = read_ledger(root)
+    problems = [replace(problem, next_step=REBUILD) for problem in broken]
     expected_bundles: set[str] = set()
     expected_pages: set[str] = set()
     for address, entries in latest(record_ledger.entries()).items():
@@ -37,9 +47,23 @@ def verify(root: Path) -> list[Problem]:
             problems += [replace(p, next_step=step) for p in entry_problems(root, entry, is_newest=False)]
         if written:
             expected_pages.add(address.stable.as_posix())
-            problems += [replace(p, next_step=RUN_AGAIN) for p in _page_problems(root, written[-1])]
+            problems += [
+                replace(p, next_step=p.next_step or RUN_AGAIN) for p in _page_problems(root, written[-1])
+            ]
     strays = _strays(root, expected_bundles, expected_pages)
-    return [*problems, *(replace(problem, next_step=REMOVE) for problem in strays)]
+    is_complete = any(record.status == "complete" for record in record_ledger.records)
+    return [*problems, *_catalog_problems(root, is_wanted=is_complete), *strays]
+
+
+def _catalog_problems(root: Path, *, is_wanted: bool) -> list[Problem]:
+    """What is wrong with the entry page, which every run writes anew."""
+    page = root / CATALOG
+    if page.is_symlink() or (page.exists() and not page.is_file()):
+        return [Problem("something else stands where the catalog is written", file=CATALOG, next_step=REMOVE)]
+    missing = Problem(
+        "the catalog is missing", file=CATALOG, next_step="Run any plan here: it is written anew."
+    )
+    return [missing] if is_wanted and not page.exists() else []
 
 
 def is_past(entry: Entry, entries: Sequence[Entry]) -> bool:
@@ -80,7 +104,10 @@ def entry_problems(root: Path, entry: Entry, *, is_newest: bool) -> list[Problem
 def _page_problems(root: Path, entry: Entry) -> list[Problem]:
     assert entry.stable is not None
     page = root / entry.stable.path
-    if page.is_symlink() or not page.is_file():
+    if page.is_symlink() or (page.exists() and not page.is_file()):
+        what = "something else stands where the stable page was published"
+        return [Problem(what, file=entry.stable.path, next_step=f"{REMOVE} {RUN_AGAIN}")]
+    if not page.is_file():
         return [Problem("the stable page is missing", file=entry.stable.path)]
     if files.digest(page) != entry.stable.sha256:
         return [Problem("the stable page is not the one published last", file=entry.stable.path)]
@@ -89,19 +116,29 @@ def _page_problems(root: Path, entry: Entry) -> list[Problem]:
 
 def _strays(root: Path, expected_bundles: set[str], expected_pages: set[str]) -> list[Problem]:
     problems = []
+    # What is whole, and only its record is lost, is not to be removed.
+    whole: set[str] = set()
     for path in bundles(root):
         place = path.relative_to(root).as_posix()
         if place not in expected_bundles:
-            problems.append(Problem("no record knows this bundle", file=place))
+            entry = entry_of_bundle(root, path)
+            is_whole = entry is not None and not entry_problems(root, entry, is_newest=False)
+            if is_whole and entry is not None and entry.stable is not None:
+                whole.add(entry.stable.path)
+            step = REBUILD if is_whole else REMOVE
+            problems.append(Problem("no record knows this bundle", file=place, next_step=step))
     for area in AREAS:
         for folder, folders, names in os.walk(root / area):
             here = Path(folder)
             for name in [*folders, *names]:
                 place = (here / name).relative_to(root).as_posix()
                 if (here / name).is_symlink():
-                    problems.append(Problem("a symbolic link among the reports", file=place))
+                    if place not in expected_pages:
+                        what = "a symbolic link among the reports"
+                        problems.append(Problem(what, file=place, next_step=REMOVE))
                 elif name in names and name.endswith(".html") and name != CATALOG:
                     in_bundle = any(place.startswith(f"{bundle}/") for bundle in expected_bundles)
                     if place not in expected_pages and not in_bundle and name != "page.html":
-                        problems.append(Problem("no record knows this page", file=place))
+                        step = REBUILD if place in whole else REMOVE
+                        problems.append(Problem("no record knows this page", file=place, next_step=step))
     return problems

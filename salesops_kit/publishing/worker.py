@@ -23,9 +23,9 @@ from salesops_kit.project import ROOT_VARIABLE
 from salesops_kit.publishing import outputs, spreadsheets
 from salesops_kit.publishing.contract import Value
 from salesops_kit.publishing.execute import CONTEXT_VARIABLE, Execution, Limits, execute
-from salesops_kit.publishing.files import make_folder, write_file
-from salesops_kit.publishing.gates import checks_gate, jump_gate
-from salesops_kit.publishing.gates import notes as notes_of
+from salesops_kit.publishing.files import make_folder, replace_file, write_file
+from salesops_kit.publishing.gates import checks_gate
+from salesops_kit.publishing.lean_imports import leave_out
 from salesops_kit.publishing.manifest import Failure, Gate, PublishedFile, Status, Timings
 from salesops_kit.publishing.page_check import page_problems
 from salesops_kit.publishing.redact import leaked, redact
@@ -42,6 +42,8 @@ PAGE_FILE, NOTEBOOK_FILE, WORKBOOK_FILE, TABLES_FOLDER = (
     "tables.xlsx",
     "tables",
 )
+# In a job's staging folder: the bundle's files, and the stable page to be.
+BUNDLE, STABLE = "bundle", "stable.html"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class WorkOrder:
     """All that a worker needs: plain values, so that it can travel to any executor.
 
     ``folder`` is the job's own staging folder, ``bundle_prefix`` the address of the bundle's files as
-    seen from the stable page, ``server`` that of a fork server of kernels. ``earlier`` is what the
-    report of the quarter before said, by headline; ``temporary`` is where temporary files go.
+    seen from the stable page, ``server`` that of a fork server of kernels, ``temporary`` where temporary
+    files go.
     """
 
     template: str
@@ -68,7 +70,6 @@ class WorkOrder:
     limits: Limits
     started: dt.datetime
     server: str = OFF
-    earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     temporary: str = ""
 
 
@@ -189,11 +190,9 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     if cut:
         notes = [*quality.get("notes", []), _("Outputs that were too long were cut.")]
         quality = {**quality, "notes": notes}
-    jumps = jump_gate(headlines, order.earlier, order.locale)
-    order = replace(order, facts={**order.facts, "banner": banner("note", " ".join(notes_of([jumps])))})
     texts = {NOTEBOOK_FILE: nbformat.writes(notebook) + "\n"}
     names = spreadsheets.file_names(tables)
-    texts[PAGE_FILE], stable = _pages(order, notebook, names)
+    texts[PAGE_FILE], stable = _pages(order, notebook)
     contents = {name: text.encode("utf-8") for name, text in texts.items()}
     if tables or headlines:
         facts = order.facts
@@ -214,19 +213,41 @@ def _bundle(order: WorkOrder, execution: Execution, folder: Path, began: float) 
     timings = _timings(execution, time.monotonic() - began)
     began = time.monotonic()
     files = _write(folder, contents, private=order.is_private)
-    write_file(folder / "stable.html", stable.encode("utf-8"), private=order.is_private)
+    write_file(folder / STABLE, stable.encode("utf-8"), private=order.is_private)
     return Outcome(
         "success",
         timings=timings.model_copy(update={"publish": round(time.monotonic() - began, 3)}),
         headlines=tuple(headlines),
         quality=quality,
         files=files,
-        gates=(checks_gate(quality), jumps),
+        gates=(checks_gate(quality),),
         is_warm=execution.is_warm,
     )
 
 
-def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[dict[str, str]]:
+def with_note(order: WorkOrder, outcome: Outcome, note: str) -> Outcome:
+    """The outcome of an order with its staged pages made again, a note above them."""
+    leave_out()
+    import nbformat
+
+    folder = Path(order.folder)
+    order = replace(order, facts={**order.facts, "banner": banner("note", note)})
+    try:
+        notebook = nbformat.reads((folder / BUNDLE / NOTEBOOK_FILE).read_text("utf-8"), as_version=4)
+        with use_locale(order.locale):
+            page, stable = (text.encode("utf-8") for text in _pages(order, notebook))
+        for name, content in ((f"{BUNDLE}/{PAGE_FILE}", page), (STABLE, stable)):
+            replace_file(folder / name, content, private=order.is_private)
+    except _RefusedError as error:
+        return replace(outcome, status="failed", error=error.failure)
+    except Exception as error:
+        failure = Failure(name=type(error).__name__, message=redact(str(error)))
+        return replace(outcome, status="failed", error=failure)
+    made = _published(PAGE_FILE, page)
+    return replace(outcome, files=tuple(made if file.path == PAGE_FILE else file for file in outcome.files))
+
+
+def page_links(prefix: str, *, has_workbook: bool) -> list[dict[str, str]]:
     """The links from a page to its bundle's files, which lie under ``prefix``."""
     found = [{"text": _("Executed notebook"), "href": prefix + NOTEBOOK_FILE}]
     if has_workbook:
@@ -234,11 +255,11 @@ def page_links(prefix: str, tables: list[str], *, has_workbook: bool) -> list[di
     return found
 
 
-def _pages(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str]) -> tuple[str, str]:
+def _pages(order: WorkOrder, notebook: nbformat.NotebookNode) -> tuple[str, str]:
     """The bundle's page and the stable page; they differ in where the bundle's files are."""
-    has_workbook = bool(tables or outputs.typed(notebook, mime.HEADLINE))
+    has_workbook = any(outputs.typed(notebook, kind) for kind in (mime.TABLE, mime.HEADLINE))
     somewhere = f"{uuid.uuid4().hex}/"
-    links = page_links(somewhere, tables, has_workbook=has_workbook)
+    links = page_links(somewhere, has_workbook=has_workbook)
     facts = {**order.facts, "sentinel": order.sentinel, "links": links}
     page = render(notebook, facts, locale=order.locale)
     pages = (page.replace(somewhere, ""), page.replace(somewhere, html.escape(order.bundle_prefix)))
@@ -251,10 +272,15 @@ def _pages(order: WorkOrder, notebook: nbformat.NotebookNode, tables: list[str])
 
 def _write(folder: Path, contents: Mapping[str, bytes], *, private: bool) -> tuple[PublishedFile, ...]:
     files = []
-    bundle = PurePosixPath("bundle")
+    bundle = PurePosixPath(BUNDLE)
+    if (folder / bundle).exists() or (folder / bundle).is_symlink():
+        raise _RefusedError("WroteElsewhere", "the notebook wrote into the folder of its published files")
     for name in sorted(contents):
         target = make_folder(folder, (bundle / name).parent, private=private) / PurePosixPath(name).name
         write_file(target, contents[name], private=private)
-        digest = hashlib.sha256(contents[name]).hexdigest()
-        files.append(PublishedFile(path=name, bytes=len(contents[name]), sha256=digest))
+        files.append(_published(name, contents[name]))
     return tuple(files)
+
+
+def _published(name: str, content: bytes) -> PublishedFile:
+    return PublishedFile(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
