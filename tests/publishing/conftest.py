@@ -6,11 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from salesops_kit.publishing import schedule
 from salesops_kit.publishing.warm_kernels.owner import ADDRESS_VARIABLE, WarmKernels
-from tests.publishing.kit import short_folder
+from tests.publishing.desk import Desk
+from tests.publishing.inline import Remembered
+from tests.publishing.kit import short_folder, write_template
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,3 +33,18 @@ def kernels() -> Iterator[str]:
 def tmp_path() -> Iterator[Path]:
     with short_folder() as folder:
         yield folder
+
+
+@pytest.fixture(scope="module")
+def remembered() -> Iterator[Remembered]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "secrets", SimpleNamespace(token_hex=lambda size: "5e" * size))
+        yield Remembered()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, remembered: Remembered, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    write_template(tmp_path / "t", "bookings")
+    return Desk(tmp_path / "t", tmp_path / "reports", remembered)

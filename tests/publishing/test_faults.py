@@ -245,6 +245,24 @@ def test_a_stopped_driver_leaves_nothing_running(tmp_path: Path, number: signal.
 
 
 @posix
+def test_what_came_back_before_an_interruption_is_published(tmp_path: Path) -> None:
+    """Also where it would have been compared with a report that did not come back."""
+    slow = "import time\nif quarter == '2026-Q2':\n    open('started', 'w').close()\n    time.sleep(600)"
+    write_template(tmp_path / "t", "pair", slow)
+    process = drive(tmp_path, "{data: x, reports: pair, quarters: [2026-Q3, 2026-Q2]}")
+    reports = tmp_path / "reports"
+    deadline = time.monotonic() + 60
+    while not list(reports.glob(".staging/*/*/scratch/started")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=15) == 2
+    process.communicate()
+    record = ledger.read_ledger(reports)[0].records[0]
+    assert [(e.manifest.quarter, e.manifest.status) for e in record.jobs] == [("2026-Q3", "success")]
+    assert verify(reports) == []
+
+
+@posix
 def test_temporary_files_may_be_in_a_folder_with_a_long_name(tmp_path: Path) -> None:
     """No path of a socket may be longer than a hundred characters or so."""
     base = tmp_path / "long" / ("x" * 100)

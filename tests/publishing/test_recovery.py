@@ -7,64 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from salesops_kit.errors import LockHeldError
-from salesops_kit.publishing import ledger, publish, recovery, schedule
+from salesops_kit.publishing import ledger, publish, recovery
 from salesops_kit.publishing.lock import hold_lock
-from salesops_kit.publishing.plan_file import parse_plan
-from salesops_kit.publishing.run import RunResult, run
 from salesops_kit.publishing.set_aside import set_aside
 from salesops_kit.publishing.verify import RUN_AGAIN, SET_ASIDE, verify
 from tests.publishing import wholeness
-from tests.publishing.inline import Inline, Remembered
-from tests.publishing.kit import DEALS, TinyPreparer, templates_in, write_template
+from tests.publishing.desk import PLAN, Desk
+from tests.publishing.kit import DEALS
 
-PLAN = "{data: sample, reports: bookings, teams: [EMEA, APAC]}"
 CHANGED = (*DEALS, ("EMEA", "2026-Q3", 1.0))
-
-
-class Desk:
-    """Reports in a folder of one's own, published by runs that are quick."""
-
-    def __init__(self, templates: Path, root: Path, remembered: Remembered) -> None:
-        self.templates, self.root, self.remembered = templates, root, remembered
-
-    def run(self, deals: Any = DEALS, *, broken: str = "", plan: str = PLAN, **options: Any) -> RunResult:
-        preparer = TinyPreparer(deals)
-        preparer.broken_for = {broken}
-        with self.remembered.in_use():
-            return run(
-                parse_plan(plan),
-                preparer,
-                reports_root=self.root,
-                templates=templates_in(self.templates),
-                make_executor=Inline,
-                **options,
-            )
-
-    def statuses(self, result: RunResult) -> dict[str, str]:
-        return {entry.manifest.scope: entry.manifest.status for entry in result.entries}
-
-
-@pytest.fixture(scope="module")
-def remembered() -> Iterator[Remembered]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "secrets", SimpleNamespace(token_hex=lambda size: "5e" * size))
-        yield Remembered()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, remembered: Remembered, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    write_template(tmp_path / "t", "bookings")
-    return Desk(tmp_path / "t", tmp_path / "reports", remembered)
 
 
 def test_a_retry_runs_only_the_failed_and_a_second_retry_nothing(desk: Desk) -> None:
