@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,20 @@ def test_a_changed_rule_changes_the_key_of_a_report(company: Path) -> None:
     (company / "checks.yml").write_text("checks: [{id: stale, severity: warning}]", encoding="utf-8")
     after = key()
     assert {name for name in after if after[name] != before.get(name)} == {"policy"}
+
+
+def test_what_pages_tell_of_the_data_changes_the_key_of_a_report(company: Path) -> None:
+    """Also where no table that the report reads is another."""
+    made = Preparation(str(company))
+    told = {
+        "notes": replace(made.rows, notes=(*made.rows.notes, "Amounts in GBP are converted.")),
+        "record": replace(made.rows, record=replace(made.rows.record, changes_from=dt.date(2026, 1, 1))),
+    }
+    before = made.key_parts(["quality.checks"], {"team": "company"})
+    for name, rows in told.items():
+        made.rows = rows
+        after = made.key_parts(["quality.checks"], {"team": "company"})
+        assert [part for part in after if after[part] != before[part]] == [name]
 
 
 def test_rules_that_do_not_fit_the_data_are_refused_when_it_is_opened(company: Path) -> None:
