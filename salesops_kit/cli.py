@@ -281,7 +281,7 @@ def show(
     rows = whole if members is None else scope.cut(whole, members)
     frame = Calculator(rows, chosen.as_of, chosen.period, figures).table(table, **typed)
     terminal.write_table(frame, format_)
-    for note in [*late, *frame.attrs.get("notes", []), *rows.notes, *terminal.set_aside(rows)]:
+    for note in [*late, *frame.attrs.get("notes", []), *rows.notes, *rows.told_of_set_aside()]:
         print(f"Note: {note}", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
 from salesops_kit.data import engine, foreign, scope
 from salesops_kit.data.as_of import STATES
-from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
+from salesops_kit.data.cleaning import EXCLUSIONS
 from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
 from salesops_kit.data.slices import write_slice
 from salesops_kit.data.snapshot import Snapshot
@@ -48,14 +48,12 @@ class Preparation:
     @cached_property
     def snapshot(self) -> Mapping[str, Any]:
         """What all reports of the run read: seq, digest, table digests, observed_until, quality."""
-        exclusions = self.rows.table(EXCLUSIONS)
-        aside = exclusions.filter(exclusions.action == SET_ASIDE).count().to_pyarrow().as_py()
         return {
             "seq": self.opened.seq,
             "digest": self.opened.digest,
             "tables": {name: stored.sha256 for name, stored in self.opened.tables.items()},
             "observed_until": self.opened.observed_until.isoformat(),
-            "quality": {"excluded_rows": aside, "notes": list(self.opened.notes)},
+            "quality": {"excluded_rows": self.rows.set_aside, "notes": list(self.opened.notes)},
         }
 
     @cached_property

@@ -11,12 +11,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from salesops_kit.language import _, ngettext
+from salesops_kit.language import _
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from salesops_kit.data.dataset import Rows
     from salesops_kit.publishing.notify import Notify
     from salesops_kit.publishing.run import RunResult
 
@@ -139,20 +138,6 @@ def _fixed(value: Any, digits: int) -> str:
     """A number with so many decimals and no exponent; what rounds to zero has no sign."""
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if not text.strip("-0.") else text
-
-
-def set_aside(rows: Rows) -> list[str]:
-    """One sentence on the records that no number here counts; none when there is no such record."""
-    from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
-
-    table = rows.table(EXCLUSIONS)
-    aside = table.filter(table.action == SET_ASIDE).count().to_pyarrow().as_py()
-    text = ngettext(
-        "{n} record breaks the data's contract and is set aside; see salesops check.",
-        "{n} records break the data's contract and are set aside; see salesops check.",
-        aside,
-    )
-    return [text.format(n=f"{aside:,}")] if aside else []
 
 
 def write_matrix(result: RunResult, told: Notify | None) -> None:

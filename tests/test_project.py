@@ -26,14 +26,13 @@ TEMPLATES = sorted((ROOT / "notebooks" / "templates").glob("*.ipynb"))
 CONDA_NAMES = {
     "duckdb": "python-duckdb",
     "jupyter-client": "jupyter_client",
-    "great-tables": "great_tables",
     "ibis-framework[duckdb]": "ibis-duckdb",
     "matplotlib": "matplotlib-base",
     "playwright": "playwright-python",
     "psycopg[binary]": "psycopg",
 }
 NOT_OURS = {".git", ".venv", "node_modules", "reports", "build", "__pycache__"}
-OUR_HIDDEN = {".ci", ".gitignore"}
+OUR_HIDDEN = {".ci", ".gitattributes", ".gitignore", ".npmrc"}
 
 
 def requirements() -> list[Requirement]:

@@ -14,6 +14,7 @@ import ibis
 import pandas as pd
 
 from salesops_kit.data import earlier, engine, policies, sealing, snapshot, storing
+from salesops_kit.data.cleaning import EXCLUSIONS, SET_ASIDE
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.databases import is_database
 from salesops_kit.data.derived import DerivedTables
@@ -26,6 +27,7 @@ from salesops_kit.data.snapshot import Snapshot
 from salesops_kit.data.sources import SUFFIXES, find_files
 from salesops_kit.data.storing import SNAPSHOT_FILE
 from salesops_kit.errors import InputError, NotAvailableError, Problem, did_you_mean
+from salesops_kit.language import ngettext
 from salesops_kit.periods import Period
 from salesops_kit.policy.model import Policy
 from salesops_kit.project import project_root
@@ -88,6 +90,21 @@ class Rows:
     @cached_property
     def _rates(self) -> pd.DataFrame:
         return plan_rates(engine.collect(self.tables["fx_rates"]), self.settings)
+
+    @cached_property
+    def set_aside(self) -> int:
+        """How many records break the data's contract, so that no number counts them."""
+        table = self.table(EXCLUSIONS)
+        return int(table.filter(table.action == SET_ASIDE).count().to_pyarrow().as_py())
+
+    def told_of_set_aside(self) -> list[str]:
+        """One sentence on the records that are set aside; none when there is no such record."""
+        text = ngettext(
+            "{n} record breaks the data's contract and is set aside; see salesops check.",
+            "{n} records break the data's contract and are set aside; see salesops check.",
+            self.set_aside,
+        )
+        return [text.format(n=f"{self.set_aside:,}")] if self.set_aside else []
 
     def quarters(self) -> list[Period]:
         """The fiscal quarters from the first known day to the last, in order."""

@@ -102,7 +102,7 @@ def start(
         rows = open_rows(made)
         for note in made.notes:
             tell(f"Note: {note}")
-        for sentence in _left_out(rows):
+        for sentence in rows.told_of_set_aside():
             tell(sentence)
         figures = tuple(closed_won(rows))
         for figure in figures[-2:]:
@@ -125,7 +125,8 @@ def _said_of(found: Recognised) -> Iterator[str]:
         found.crm, "an unknown system"
     )
     what = "an export of its records" if found.form == "objects" else "a report"
-    yield f"{found.source.name}: {found.source.rows:,} deals, {what} of {who}."
+    deals = "deal" if found.source.rows == 1 else "deals"
+    yield f"{found.source.name}: {found.source.rows:,} {deals}, {what} of {who}."
     for problem in found.source.flagged:
         yield f"Left out: {problem.what} ({problem.count} from row {problem.row} on: {problem.got})."
     if "opportunity_id" not in found.roles:
@@ -140,13 +141,6 @@ def _decided(answers: Answers) -> str:
         f"Taken: {answers.amount!r} in {answers.currency}; won: {won}; lost: {lost}; dates as {dates}; "
         f"the fiscal year starts in month {answers.fiscal_start}; business days of {answers.zone}."
     )
-
-
-def _left_out(rows: Rows) -> Iterator[str]:
-    table = rows.table("exclusions")
-    aside = table.filter(table.action == "set aside").count().to_pyarrow().as_py()
-    if aside:
-        yield f"{aside:,} records cannot be read and are set aside; salesops check says which."
 
 
 def closed_won(rows: Rows) -> Iterator[ClosedWon]:
@@ -196,6 +190,8 @@ def _publish(
     result = run(
         load_plan(plan), Preparation(name), reports_root=out / "reports", jobs=jobs, progress=progress
     )
+    if result.failures:
+        tell(f"{len(result.failures)} of {len(result.entries)} reports failed; the catalog says why.")
     tell(f"Published: open {out / 'reports' / 'index.html'}")
     return result
 
@@ -228,9 +224,12 @@ def unlocks(rows: Rows, crm: str) -> Iterator[str]:
             "time in stage and the waterfall then rest on recorded changes."
         )
     # What the kit keeps itself is nobody's to export.
+    added: dict[str, dict[str, None]] = {}
     for table, reports in sorted((name, gained) for name, gained in gains.items() if name not in KEPT):
         what = f"Export {files[table]}" if table in files else f"Add a table {table}"
-        yield f"{what} too: it adds to {', '.join(reports)}."
+        added.setdefault(what, {}).update(dict.fromkeys(reports))
+    for what, for_reports in added.items():
+        yield f"{what} too: it adds to {', '.join(for_reports)}."
 
 
 def _is_derived(rows: Rows) -> bool:

@@ -294,9 +294,12 @@ def test_leads_belong_to_the_business_day_of_their_zone() -> None:
     assert lead_rates(rows, settings=zone, months=1)["cohort"].tolist() == ["2026-Q1", "2026-Q2"]
     assert lead_rates(rows, months=1)["cohort"].tolist() == ["2026-Q2"]
     # What happens after the end of the cut-off in New York is not known.
-    rows = [lead("a", at(JAN), 24 * 30), lead("b", at(JAN), 24 * 30 + 17.5)]
-    shown = lead_rates(rows, settings=zone, as_of=dt.date(2026, 1, 31), how_many=1, months=1)
-    assert shown.empty or shown["converted"].tolist() == [1]
+    created, end = at(dt.date(2026, 3, 1)), at(dt.date(2026, 4, 6), 4)
+    hours = (end - created) / dt.timedelta(hours=1)
+    rows = [lead("a", created, hours - 0.5), lead("b", created, hours + 0.5)]
+    shown = lead_rates(rows, settings=zone, as_of=dt.date(2026, 4, 5), months=1)
+    assert shown["leads"].tolist() == [2]
+    assert shown["converted"].tolist() == [1]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -577,7 +577,7 @@ def test_cycle_leaves_duplicates_and_undated_deals_out() -> None:
     types = {"opportunity_id": "string", "created_date": "date"}
     rows = [(states[0]["opportunity_id"], None) for states in walks]
     frame = run_cycle(walks, table_of(types, rows))
-    assert frame.empty or frame["closed"].sum() == 0
+    assert frame.empty
     assert "6 closed deals have no creation or close date" in frame.attrs["notes"][-1]
     with pytest.raises(NotAvailableError, match="date on which each deal was created"):
         cycle(states_table(walks), None, as_of=on(100), period=None, settings=Settings())

@@ -85,7 +85,7 @@ def test_checks_count_records_and_money(rules: Any) -> None:
 def test_an_error_is_raised_beyond_its_tolerance_only(tmp_path: Path) -> None:
     kit = run(quality.checks, rules=w.policy())
     # One of 17 records is more than the five percent that the kit tolerates.
-    assert kit.attrs["errors"] == ["Record cannot be read: 1 record"]
+    assert kit.attrs["errors"] == ["Record was set aside: 1 record"]
     more = "  - {id: unreadable, tolerance: 0.1}\n"
     tolerant = run(quality.checks, rules=w.policy(tmp_path, checks="checks:\n" + more))
     assert tolerant.attrs["errors"] == []
