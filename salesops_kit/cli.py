@@ -300,7 +300,8 @@ def list_() -> None:
     for name, spec in tables().items():
         print(f"  {name}: {spec.title}")
         for option in spec.options.values():
-            choices = f" (one of {', '.join(map(str, option.choices))})" if option.choices else ""
+            shown = ", ".join(str(choice) or "''" for choice in option.choices)
+            choices = f" (one of {shown})" if shown else ""
             print(f"      {option.name}: {option.type.__name__} = {option.default!r}{choices}")
     print(f"  Every table takes {', '.join(CONTEXT)} too.")
 

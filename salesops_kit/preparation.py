@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salesops_kit.compute import Calculator, reference_for, resolve_as_of, resolve_quarter
-from salesops_kit.data import engine, foreign, scope
+from salesops_kit.data import foreign, scope
 from salesops_kit.data.as_of import STATES
 from salesops_kit.data.cleaning import EXCLUSIONS
 from salesops_kit.data.dataset import Rows, TeamTree, open_rows, open_snapshot, team_tree
@@ -194,10 +194,6 @@ class Preparation:
         team = str(params.get("team", COMPANY))
         members = self.tree.members(team)
         return members is None or foreign.mentions(self._cut(team, members), text)
-
-    def exclusions(self) -> Any:
-        """Every row that was set aside or flagged, as a frame."""
-        return engine.collect(self.rows.table(EXCLUSIONS))
 
 
 def _digest(values: Any) -> str:

@@ -287,7 +287,8 @@ def parse_options(spec: TableSpec, raw: Mapping[str, str]) -> dict[str, Any]:
             problems.append(Problem("wrong value", column=name, expected=_expected(option), got=text))
             continue
         if option.choices and value not in option.choices:
-            problems.append(unknown(f"{name} of {spec.name}", text, [str(c) for c in option.choices]))
+            shown = [str(choice) or "''" for choice in option.choices]
+            problems.append(unknown(f"value of {name} of {spec.name}", text, shown))
             continue
         values[name] = value
     if problems:

@@ -54,11 +54,6 @@ class Table:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def sort_key(self) -> tuple[str, ...]:
-        """The columns that order the table's file; all columns when it has no key."""
-        return self.key
-
 
 _TYPES = ("id", "text", "category", "bool", "int", "number", "money", "rate", "date", "instant")
 

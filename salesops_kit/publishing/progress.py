@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from salesops_kit.publishing.redact import redact
@@ -105,14 +104,6 @@ class Bar:
     def stop(self) -> None:
         """Leave the bar as it is."""
         self._bar.stop()
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _line(name: str, status: str, detail: str, seconds: float) -> str:

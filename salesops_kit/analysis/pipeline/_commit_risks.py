@@ -18,7 +18,6 @@ from salesops_kit.periods import Period
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
 
-REASONS = ("past_close_date", "no_next_step", "next_step_overdue", "no_activity", "over_stage_p90")
 IDLE_DAYS = 14
 _NUMBERS = [
     "days_past_due", "days_past_next_step", "days_without_activity", "stage_age_days", "stage_p90_days",

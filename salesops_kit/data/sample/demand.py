@@ -30,7 +30,6 @@ LEAD_STATUSES = ["new", "mql", "sal", "sql", "converted", "disqualified"]
 TYPES = ["call", "email", "meeting"]
 ACTIVITIES_FROM = dt.date(2026, 5, 1)
 ACTIVITIES_PER_DAY = 0.26
-MOST_TOUCHES = 4
 MOST_SUCCESSIONS = 4
 
 

@@ -34,7 +34,6 @@ SEGMENT_MEDIANS = (11_000.0, 34_000.0, 105_000.0)  # USD a year
 TERM_MONTHS, TERM_WEIGHTS = np.array([6, 12, 24]), (0.16, 0.70, 0.14)
 STEP_CENTS = np.array([5, 100, 100_000])  # amounts come in 5 cents, whole euros, 1,000 yen
 MOST_ROUNDS = 16
-RUNNING = 10**6
 
 
 @dataclass
