@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +15,10 @@ import pandas as pd
 from salesops_kit.data.dataset import Rows, team_tree
 from salesops_kit.errors import InputError, NotAvailableError, Problem, Problems, did_you_mean, unknown
 from salesops_kit.language import _
-from salesops_kit.periods import Period
+from salesops_kit.periods import Period, parse_day
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
 
 FEWEST_OTHER_TEAMS = 3
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @contextmanager
@@ -168,8 +166,7 @@ def resolve_as_of(rows: Rows, as_of: str, period: Period | None) -> dt.date:
     if not as_of:
         return min(period.last_day, rows.observed_until) if period else rows.observed_until
     try:
-        # fromisoformat alone would take 20260731 and 2026-W31-5 too, which a template's contract refuses.
-        day = dt.date.fromisoformat(as_of if _DATE.fullmatch(as_of) else "")
+        day = parse_day(as_of)
     except ValueError:
         raise InputError(
             Problem("not a date", column="as_of", expected="a date such as 2026-07-31", got=as_of)

@@ -18,6 +18,7 @@ YearEnd = Literal["last", "nearest"]
 FIRST_YEAR, LAST_YEAR = 1900, 2299
 WEEK = dt.timedelta(days=7)
 DAY = dt.timedelta(days=1)
+_ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _QUARTER_LABEL = re.compile(r"([0-9]{4})-Q([1-4])")
 _WEEKS_OF_MONTHS = (4, 4, 5)
 
@@ -59,6 +60,18 @@ class Period:
     def contains(self, day: dt.date) -> bool:
         """Whether ``day`` counts: from the start, before the end."""
         return self.start <= day < self.end
+
+
+def parse_day(text: str) -> dt.date:
+    """A day written as 2026-07-31; raises :class:`ValueError` for every other text.
+
+    >>> parse_day("2026-07-31")
+    datetime.date(2026, 7, 31)
+    """
+    # fromisoformat alone would take 20260731 and 2026-W31-5 too.
+    if not _ISO_DAY.fullmatch(text):
+        raise ValueError(f"not a date such as 2026-07-31: {text[:80]!r}")
+    return dt.date.fromisoformat(text)
 
 
 def prior_as_of(as_of: dt.date, period: Period, previous: Period) -> dt.date:

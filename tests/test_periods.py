@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salesops_kit.errors import InputError
-from salesops_kit.periods import FiscalCalendar, Pattern, Period, Weekday, YearEnd
+from salesops_kit.periods import FiscalCalendar, Pattern, Period, Weekday, YearEnd, parse_day
 
 DAY = dt.timedelta(days=1)
 RETAIL = FiscalCalendar(start_month=2, pattern="4-4-5", week_ends_on="saturday", year_end="nearest")
@@ -34,6 +34,23 @@ def day(text: str) -> dt.date:
 def shown(period: Period) -> tuple[str, str, str]:
     """The label, the first day and the last day that counts."""
     return period.label, period.start.isoformat(), period.last_day.isoformat()
+
+
+# --- days ------------------------------------------------------------------------------------
+
+
+@given(DAYS)
+def test_a_day_is_read_as_it_is_written(given_day: dt.date) -> None:
+    assert parse_day(given_day.isoformat()) == given_day
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "20260731", "2026-W31-5", "2026-7-31", "2026-02-30", "2026-07-31 ", "2026-07-31T00", "٢٠٢٦-٠٧-٣١"],
+)
+def test_another_spelling_of_a_day_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a date such as|day "):
+        parse_day(text)
 
 
 # --- periods ---------------------------------------------------------------------------------

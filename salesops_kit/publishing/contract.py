@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import datetime as dt
 import io
 import keyword
 import math
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from salesops_kit.errors import Problem, did_you_mean, unknown
+from salesops_kit.periods import parse_day
 
 Value = str | int | float | bool | list[str]
 TYPES = ("str", "int", "float", "bool", "list[str]")
@@ -22,7 +22,6 @@ LONGEST_TEXT = 1_000
 
 _INT = re.compile(r"[+-]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,3})?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
@@ -285,10 +284,8 @@ def _broken(parameter: Parameter, value: Value) -> str:
 
 
 def _is_date(text: str) -> bool:
-    if not _DATE.fullmatch(text):
-        return False
     try:
-        dt.date.fromisoformat(text)
+        parse_day(text)
     except ValueError:
         return False
     return True

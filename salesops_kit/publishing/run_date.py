@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from salesops_kit.errors import InputError, Problem, Problems
-from salesops_kit.periods import FiscalCalendar, Period
+from salesops_kit.periods import FiscalCalendar, Period, parse_day
 from salesops_kit.publishing.plan_file import LoadedPlan, Text
 
 CURRENT, LATEST, PREVIOUS = QUARTERS = ("current", "latest", "previous")
 RUN_DATE = "run-date"
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,7 @@ def parse_run_date(text: str) -> dt.date:
     datetime.date(2027, 8, 1)
     """
     try:
-        # fromisoformat alone would take 20270801 and 2027-W31-7 too.
-        return dt.date.fromisoformat(text if _DATE.fullmatch(text) else "")
+        return parse_day(text)
     except ValueError:
         raise InputError(
             Problem("not a date", column="--run-date", expected="a date such as 2027-08-01", got=text[:80])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Callable
 
 from salesops_kit.errors import InputError, Problem
-
-_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+from salesops_kit.periods import parse_day
 
 
 def between(
@@ -37,7 +35,7 @@ def between(
 
 def _date(column: str, text: str, problems: list[Problem]) -> dt.date | None:
     try:
-        return dt.date.fromisoformat(text if _ISO.fullmatch(text) else "")
+        return parse_day(text)
     except ValueError:
         problems.append(_problem(column, "this is no date", "a date such as 2026-07-31", text))
         return None
