@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from salesops_kit.errors import InputError, Problem, did_you_mean
+from salesops_kit.errors import InputError, did_you_mean
+from salesops_kit.model_problems import problem_of
 from salesops_kit.periods import FiscalCalendar, Weekday
 
 COMPANY = "company"
@@ -87,18 +88,6 @@ def parse_settings(values: Any, *, file: str = "settings") -> Settings:
         return Settings.model_validate(values or {})
     except ValidationError as error:
         raise InputError(
-            Problem(
-                _sentence(item, list(Settings.model_fields)),
-                file=file,
-                column=".".join(str(part) for part in item["loc"]),
-                got=None if item["type"] == "extra_forbidden" else str(item["input"])[:80],
-            )
+            problem_of(item, Settings, kind="setting", file=file, column=".".join(map(str, item["loc"])))
             for item in error.errors()
         ) from None
-
-
-def _sentence(item: Any, known: list[str]) -> str:
-    if item["type"] == "extra_forbidden":
-        name = str(item["loc"][-1])
-        return f"unknown setting {name!r}. {did_you_mean(name, known)}".rstrip(".")
-    return str(item["msg"]).removeprefix("Value error, ")

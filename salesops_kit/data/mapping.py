@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.data.control import Control
@@ -18,16 +18,13 @@ from salesops_kit.data.mapping_files import find_mapping
 from salesops_kit.data.rules import (
     Derived,
     Lookup,
-    Present,
     Rule,
-    Stream,
     Strict,
     TableRule,
-    Timeline,
-    Unpivot,
 )
 from salesops_kit.data.sources import stem_of
 from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
+from salesops_kit.model_problems import problem_of
 from salesops_kit.settings import Settings, parse_settings
 from salesops_kit.yaml_text import Lines, line_of, read_yaml, read_yaml_lines
 
@@ -200,11 +197,7 @@ def _validation_problem(item: Any, layers: Sequence[_Layer]) -> Problem:
     keys, written, layer = max(reversed(found), key=lambda place: len(place[1]))
     column = ".".join([*written, keys[-1]] if item["type"] == "missing" else written)
     row = line_of(layer.lines, keys)
-    if item["type"] == "extra_forbidden":
-        return unknown("key", keys[-1], _keys_beside(keys), file=layer.file, row=row, column=column)
-    got = item["input"] if isinstance(item["input"], str | int | float) else None
-    what = str(item["msg"]).removeprefix("Value error, ")
-    return Problem(what, file=layer.file, row=row, column=column, got=None if got is None else str(got)[:80])
+    return problem_of(item, Mapping, file=layer.file, row=row, column=column)
 
 
 def _place(item: Any, layer: _Layer) -> tuple[list[str], list[str], _Layer]:
@@ -215,21 +208,3 @@ def _place(item: Any, layer: _Layer) -> tuple[list[str], list[str], _Layer]:
         del keys[2]
     # Beyond what the file holds, the model names the alternatives that it tried.
     return keys, [key for end, key in enumerate(keys, 1) if tuple(keys[:end]) in layer.lines], layer
-
-
-def _keys_beside(keys: Sequence[str]) -> list[str]:
-    """The keys that a mapping may hold where the last of ``keys`` stands."""
-    inside: type[BaseModel] = Mapping
-    if keys[0] == "files" and len(keys) > 2:
-        inside = FileFormat
-    elif keys[0] == "control" and len(keys) > 2:
-        inside = Control
-    elif keys[0] == "tables" and len(keys) > 2:
-        within = [key for key in keys[2:-1] if not key.isdigit()]
-        inside = Lookup if "lookup" in within else Rule if within[:1] == ["columns"] else TableRule
-    elif keys[0] == "derived" and len(keys) > 2:
-        kinds: dict[str, type[BaseModel]] = {
-            "unpivot": Unpivot, "timeline": Timeline, "streams": Stream, "now": Present
-        }  # fmt: skip
-        inside = next((kinds[key] for key in reversed(keys[:-1]) if key in kinds), Derived)
-    return [field.alias or name for name, field in inside.model_fields.items()]

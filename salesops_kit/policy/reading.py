@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from salesops_kit.errors import Problem, Problems, did_you_mean, unknown
+from salesops_kit.model_problems import problem_of
 from salesops_kit.policy.builtin import BUILTINS
 from salesops_kit.policy.model import (
     CHECKED_TABLES,
@@ -42,11 +43,15 @@ class _Source:
     def at(self, *more: str | int) -> _Source:
         return _Source(self.file, self.lines, (*self.path, *map(str, more)))
 
+    @property
+    def row(self) -> int | None:
+        return line_of(self.lines, self.path)
+
     def problem(self, what: str, **fields: Any) -> Problem:
-        return Problem(what, file=self.file, row=line_of(self.lines, self.path), **fields)
+        return Problem(what, file=self.file, row=self.row, **fields)
 
     def unknown(self, kind: str, name: str, choices: Sequence[str]) -> Problem:
-        return unknown(kind, name, choices, file=self.file, row=line_of(self.lines, self.path))
+        return unknown(kind, name, choices, file=self.file, row=self.row)
 
 
 _NOWHERE = _Source(PROCESS, {})
@@ -308,32 +313,9 @@ def _segments(given: tuple[Any, _Source], reading: _Reading) -> Segments:
 
 
 def _problem(item: Any, model: type[BaseModel], source: _Source) -> Problem:
-    path = [str(part) for part in item["loc"]]
-    place = source.at(*path)
-    if item["type"] == "extra_forbidden":
-        return place.unknown("key", path[-1], _keys(model, path[:-1]))
-    if item["type"] == "missing":
-        return place.problem(f"key {path[-1]!r} is missing")
-    name = ".".join(part for part in path if not part.isdigit())
-    what = str(item["msg"]).removeprefix("Value error, ")
-    got = item["input"] if isinstance(item["input"], str) else None
-    if item["type"] == "literal_error" and got is not None:
+    place = source.at(*item["loc"])
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        name = ".".join(part for part in map(str, item["loc"]) if not part.isdigit())
         choices = [word.strip("' ") for word in item["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        return place.unknown(name, got, [choice for choice in choices if choice])
-    return place.problem(f"{name}: {what}" if name else what, got=got)
-
-
-def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """The keys that may stand below ``path``."""
-    for name in path:
-        found = model.model_fields.get(name)
-        if found is None:
-            continue
-        inner = [
-            part
-            for part in (found.annotation, *getattr(found.annotation, "__args__", ()))
-            if isinstance(part, type) and issubclass(part, BaseModel)
-        ]
-        if inner:
-            model = inner[0]
-    return list(model.model_fields)
+        return place.unknown(name, item["input"], [choice for choice in choices if choice])
+    return problem_of(item, model, file=place.file, row=place.row)
