@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from python_calamine import CalamineWorkbook
 
 from salesops_kit.errors import InputError, Problem, did_you_mean
 from salesops_kit.language import _
-from salesops_kit.publishing.spreadsheets import neutralised
+from salesops_kit.publishing.spreadsheets import neutralised, sheet_name
 
 # The headings are read back by name and are therefore the same in every language.
 COLUMNS = ("table", "record_id", "name", "field", "problem", "value", "suggested", "new value", "amount")
@@ -23,9 +22,7 @@ NEEDED = ("table", "record_id", "field", "value", "new value")
 WIDTHS = {"record_id": 20, "name": 36, "problem": 40, "value": 22, "suggested": 22, "new value": 24}
 # What stands in place of a new value where no update file can bring one; the same in every language too.
 BY_HAND = "by hand, not in this file"
-LONGEST_NAME = 31
 MOST_ROWS = 1_000_000
-_FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 
 
 class FixRow(NamedTuple):
@@ -55,7 +52,7 @@ def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[st
     fill = book.add_format({"bg_color": "#FFF4CC", "num_format": "@", "border": 1})
     grey = book.add_format({"bg_color": "#E7E6E6", "font_color": "#595959", "italic": True, "border": 1})
     taken: set[str] = set()
-    first = book.add_worksheet(_sheet_name(_("What to do"), taken))
+    first = book.add_worksheet(sheet_name(_("What to do"), taken))
     first.set_column(0, 0, 100)
     steps = [
         _("Write the right value into the column “new value”. Rows that stay empty change nothing."),
@@ -69,7 +66,7 @@ def to_workbook(frame: pd.DataFrame, *, created: dt.datetime, about: Sequence[st
     owner = "rep_name" if "rep_name" in frame else "owner_id"
     names = frame[owner].astype(object).where(frame[owner].notna(), _("(no owner)"))
     for name in dict.fromkeys(names):
-        _sheet(book, _sheet_name(str(name), taken), frame[(names == name).to_numpy()], bold, fill, grey)
+        _sheet(book, sheet_name(str(name), taken), frame[(names == name).to_numpy()], bold, fill, grey)
     book.close()
     return target.getvalue()
 
@@ -94,18 +91,6 @@ def _sheet(book: Any, name: str, rows: pd.DataFrame, bold: Any, fill: Any, grey:
                 sheet.write_number(line, place, value)
             else:
                 sheet.write_string(line, place, neutralised(str(value)))
-
-
-def _sheet_name(text: str, taken: set[str]) -> str:
-    plain = " ".join(_FORBIDDEN.sub(" ", text).split())
-    base = plain.strip("'")[:LONGEST_NAME].strip(" '") or "Sheet"
-    name, number = base, 1
-    while name.casefold() in taken or name.casefold() == "history":
-        number += 1
-        tail = f" {number}"
-        name = base[: LONGEST_NAME - len(tail)] + tail
-    taken.add(name.casefold())
-    return name
 
 
 def read_workbook(path: Path) -> list[FixRow]:

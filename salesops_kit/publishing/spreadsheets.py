@@ -109,23 +109,29 @@ def to_xlsx(
         "reason",
     ]
     rows = [[headline.get(field) for field in fields] for headline in headlines]
-    _sheet(book, _sheet_name(_("Headlines"), names), [neutralised(label) for label in labels], rows, bold)
+    _sheet(book, sheet_name(_("Headlines"), names), [neutralised(label) for label in labels], rows, bold)
     for table in tables:
-        name = _sheet_name(str(table.get("title") or table["id"]), names)
+        name = sheet_name(str(table.get("title") or table["id"]), names)
         _sheet(book, name, [_label(column) for column in table["columns"]], table["rows"], bold)
     notes: list[list[Any]] = [list(pair) for pair in about]
     for table in tables:
         notes += [[str(table.get("title") or table["id"]), note] for note in table.get("notes") or ()]
         if table.get("truncated"):
             notes.append([str(table.get("title") or table["id"]), _("Only the first rows are here.")])
-    _sheet(book, _sheet_name(_("About"), names), [_("Subject"), _("Text")], notes, bold)
+    _sheet(book, sheet_name(_("About"), names), [_("Subject"), _("Text")], notes, bold)
     book.close()
     return target.getvalue()
 
 
-def _sheet_name(title: str, taken: set[str]) -> str:
-    """A sheet name that Excel takes: at most 31 characters, distinct without case."""
-    base = _SHEET_FORBIDDEN.sub(" ", title).strip().strip("'")[:_LONGEST_SHEET_NAME].strip(" '") or "Table"
+def sheet_name(title: str, taken: set[str]) -> str:
+    """A sheet name that Excel takes, added to those ``taken``: at most 31 characters, distinct without case.
+
+    >>> taken = set()
+    >>> sheet_name("Won/lost: EMEA", taken), sheet_name("won lost EMEA", taken)
+    ('Won lost EMEA', 'won lost EMEA 2')
+    """
+    plain = " ".join(_SHEET_FORBIDDEN.sub(" ", title).split())
+    base = plain.strip("'")[:_LONGEST_SHEET_NAME].strip(" '") or "Sheet"
     name, number = base, 1
     while name.casefold() in taken or name.casefold() == "history":
         number += 1
