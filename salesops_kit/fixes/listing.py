@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from pathlib import Path
 
 import ibis
@@ -16,6 +15,7 @@ from salesops_kit.data.dataset import Rows, open_rows, open_snapshot
 from salesops_kit.fixes.by_hand import marked
 from salesops_kit.fixes.sheets import to_workbook
 from salesops_kit.language import _
+from salesops_kit.publishing.files import replace_file
 
 EVERYTHING = 1_000_000
 
@@ -38,9 +38,7 @@ def write_fix_list(data: str, out: Path, *, team: str, quarter: str, as_of: str,
     about = [_("As of {day}, snapshot {digest}.").format(day=chosen.as_of, digest=rows.digest[:12])]
     # The day of the data, not of the clock: equal data give equal bytes.
     made = dt.datetime.combine(chosen.as_of, dt.time(), dt.UTC)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    partial.write_bytes(to_workbook(frame, created=made, about=about))
-    partial.replace(out)
+    replace_file(out, to_workbook(frame, created=made, about=about), private=None)
     return len(frame)
 
 

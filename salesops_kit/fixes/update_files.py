@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from salesops_kit.fixes.applying import Updates
 from salesops_kit.fixes.crm import CrmTable
+from salesops_kit.publishing.files import replace_file
 
 
 def update_csv(records: Mapping[str, Mapping[str, str]], table: CrmTable) -> str:
@@ -37,8 +37,6 @@ def write_updates(updates: Updates, tables: Mapping[str, CrmTable], out: Path) -
     for name, records in updates.values.items():
         table = tables[name]
         path = out if len(updates.values) == 1 else out.with_name(f"{out.stem}-{table.object}{out.suffix}")
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(update_csv(records, table), encoding="utf-8", newline="\n")
-        partial.replace(path)
+        replace_file(path, update_csv(records, table).encode("utf-8"), private=None)
         written.append(path)
     return written

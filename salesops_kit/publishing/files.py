@@ -12,6 +12,7 @@ from salesops_kit.publishing.paths import check_inside
 
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
 PRIVATE_FOLDER_MODE, PRIVATE_FILE_MODE = 0o700, 0o600
+_BEFORE_UMASK = 0o666
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -49,20 +50,22 @@ def _make(folder: Path, mode: int) -> None:
     folder.chmod(mode)
 
 
-def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Write a new file, with its mode set on the descriptor before the first byte, and sync it."""
-    mode = PRIVATE_FILE_MODE if private else FILE_MODE
+def write_file(path: Path, content: bytes, *, private: bool | None = False) -> None:
+    """Write a new file, with its mode set on the descriptor before the first byte, and sync it.
+
+    ``private`` is None for a file that somebody asked for by name: its mode is left to their umask.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
-    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE if private is not None else _BEFORE_UMASK)
     with os.fdopen(descriptor, "wb") as stream:
-        if hasattr(os, "fchmod"):
-            os.fchmod(stream.fileno(), mode)
+        if private is not None and hasattr(os, "fchmod"):
+            os.fchmod(stream.fileno(), PRIVATE_FILE_MODE if private else FILE_MODE)
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+def replace_file(path: Path, content: bytes, *, private: bool | None = False) -> None:
     """Write or overwrite ``path`` in one step: a reader sees the old content or the new, whole."""
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
     try:

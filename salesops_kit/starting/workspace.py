@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from salesops_kit.errors import InputError, Problem
 from salesops_kit.project import TEMPLATES, WORKSPACE_FILE
+from salesops_kit.publishing.files import replace_file
 
 MAPPINGS = Path("params") / "mappings"
 FOLDERS = (MAPPINGS, Path("data"), Path("reports"), TEMPLATES)
@@ -60,6 +60,4 @@ def write_yaml(path: Path, values: Mapping[str, Any], comment: str) -> None:
     """Write settings whole or not at all, below a comment that says what they are."""
     text = yaml.dump(dict(values), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110)
     lines = "".join(f"# {line}\n" for line in comment.splitlines())
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(lines + text, encoding="utf-8", newline="\n")
-    partial.replace(path)
+    replace_file(path, (lines + text).encode("utf-8"), private=None)

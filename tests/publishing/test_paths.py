@@ -109,6 +109,17 @@ def test_private_modes_hold_whatever_the_umask(tmp_path: Path) -> None:
     assert modes == {"private": 0o700, "r1": 0o700, "a": 0o600, "b": 0o644}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_file_asked_for_by_name_has_the_mode_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace_file(tmp_path / "fixes.xlsx", b"x", private=None)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "fixes.xlsx").stat().st_mode) == mode
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "page.html"
     replace_file(target, b"old")
