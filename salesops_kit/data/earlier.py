@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 
 from salesops_kit.data.deals import deals_at
-from salesops_kit.data.snapshot import Snapshot, from_json
+from salesops_kit.data.snapshot import Snapshot
+from salesops_kit.data.storing import archived, is_whole
 
 EARLIER = "earlier_deals"
 MOST_SNAPSHOTS = 12
@@ -33,20 +34,13 @@ def earlier_snapshots(opened: Snapshot, archive: Path) -> list[Snapshot]:
     no earlier snapshot."""
     if not opened.settings.name:
         return []
-    by_day: dict[object, Snapshot] = {}
-    for file in sorted((archive / "snapshots").glob("*.json")):
-        try:
-            found = from_json(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        paths = {
-            name: archive / "objects" / f"{stored.sha256}.parquet" for name, stored in found.tables.items()
-        }
+    by_day: dict[dt.date, Snapshot] = {}
+    for found in archived(archive):
         is_same = found.settings.name == opened.settings.name and found.digest != opened.digest
         is_older = found.observed_until < opened.observed_until and (not opened.seq or found.seq < opened.seq)
-        if is_same and is_older and all(path.is_file() for path in paths.values()):
-            by_day[found.observed_until] = replace(found, paths=paths)
-    return [by_day[day] for day in sorted(by_day)][-MOST_SNAPSHOTS:]  # type: ignore[type-var]
+        if is_same and is_older and is_whole(found):
+            by_day.setdefault(found.observed_until, found)
+    return [by_day[day] for day in sorted(by_day)][-MOST_SNAPSHOTS:]
 
 
 def earlier_deals(con: ibis.BaseBackend, snapshots: Sequence[Snapshot]) -> ir.Table:

@@ -19,6 +19,7 @@ from salesops_kit.settings import Settings
 
 SNAPSHOT_FILE = "snapshot.json"
 SCRATCH = ".salesops-"
+OBJECTS, SNAPSHOTS = "objects", "snapshots"
 ATTEMPTS = 3
 
 
@@ -97,19 +98,18 @@ def _former(out: Path) -> Path:
 
 def archive(snapshot: Snapshot, root: Path) -> Snapshot:
     """Store a built snapshot in an archive folder; objects that it holds already are shared."""
-    objects, snapshots = root / "objects", root / "snapshots"
+    objects, snapshots = root / OBJECTS, root / SNAPSHOTS
     objects.mkdir(parents=True, exist_ok=True)
     snapshots.mkdir(exist_ok=True)
     for left in (*objects.glob(".*"), *snapshots.glob(".*")):
         if not _is_running(left.name.rpartition(".")[2]):
             left.unlink(missing_ok=True)
-    paths = {}
-    for name, stored in snapshot.tables.items():
-        paths[name] = objects / f"{stored.sha256}.parquet"
-        if not paths[name].exists():
-            partial = objects / f".{stored.sha256}.{os.getpid()}"
+    paths = _objects(root, snapshot)
+    for name, path in paths.items():
+        if not path.exists():
+            partial = objects / f".{path.stem}.{os.getpid()}"
             shutil.copyfile(snapshot.paths[name], partial)
-            partial.replace(paths[name])
+            partial.replace(path)
     seq = max((int(file.stem) for file in snapshots.glob("*.json")), default=0)
     while True:
         seq += 1
@@ -127,23 +127,30 @@ def archive(snapshot: Snapshot, root: Path) -> Snapshot:
 
 def last_archived(root: Path, name: str) -> Snapshot | None:
     """The newest archived snapshot of the dataset that has this name in its settings."""
-    return next((found for found in _archived(root) if found.settings.name == name), None)
+    return next((found for found in archived(root) if found.settings.name == name), None)
 
 
 def find_archived(root: Path, fingerprint: str) -> Snapshot | None:
     """The newest archived snapshot of the same files and settings, when its objects are all there."""
-    for found in _archived(root):
-        paths = {name: root / "objects" / f"{stored.sha256}.parquet" for name, stored in found.tables.items()}
-        if found.fingerprint == fingerprint and all(path.is_file() for path in paths.values()):
-            return replace(found, paths=paths)
-    return None
+    same = (found for found in archived(root) if found.fingerprint == fingerprint and is_whole(found))
+    return next(same, None)
 
 
-def _archived(root: Path) -> Iterator[Snapshot]:
-    """The archived snapshots that can be read, the newest first."""
-    for file in sorted((root / "snapshots").glob("*.json"), reverse=True):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            yield from_json(file.read_text(encoding="utf-8"))
+def archived(root: Path) -> Iterator[Snapshot]:
+    """The archived snapshots that can be read, the newest first; their objects need not be there."""
+    for file in sorted((root / SNAPSHOTS).glob("*.json"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = from_json(file.read_text(encoding="utf-8"))
+            yield replace(found, paths=_objects(root, found))
+
+
+def is_whole(snapshot: Snapshot) -> bool:
+    """Whether the files of all its tables are there."""
+    return all(path.is_file() for path in snapshot.paths.values())
+
+
+def _objects(root: Path, snapshot: Snapshot) -> dict[str, Path]:
+    return {name: root / OBJECTS / f"{stored.sha256}.parquet" for name, stored in snapshot.tables.items()}
 
 
 def _write_text(path: Path, text: str) -> None:
