@@ -9,6 +9,7 @@ import ibis
 import ibis.expr.types as ir
 
 from salesops_kit.data.as_of import pipeline_at
+from salesops_kit.data.predicates import is_true
 
 # What a state says of a deal as of the day, and is kept of it.
 OF_STATES = (
@@ -32,7 +33,7 @@ def deals_at(
     """
     known = pipeline_at(states, day)
     kept = {name: known[name] for name in OF_STATES if name in known.columns}
-    facts = close_date_facts(states, known.filter(~_true(known.is_closed)), day)
+    facts = close_date_facts(states, known.filter(~is_true(known.is_closed)), day)
     begun = states.filter(states.state_no == 0).select(
         begun_id="opportunity_id", first_seen_date="valid_from_date"
     )
@@ -56,12 +57,12 @@ def close_date_facts(states: ir.Table, of: ir.Table, day: dt.date) -> ir.Table:
     so_far = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no, preceding=None, following=0)
     rows = rows.mutate(stay=begins.sum().over(so_far))
     lasts_a_day = rows.valid_to_date.isnull() | (rows.valid_to_date > rows.valid_from_date)
-    is_dated = ~_true(rows.is_closed) & ~_true(rows.is_deleted) & rows.close_date.notnull()
+    is_dated = ~is_true(rows.is_closed) & ~is_true(rows.is_deleted) & rows.close_date.notnull()
     rows = rows.filter((rows.valid_from_date <= ibis.literal(day)) & lasts_a_day & is_dated)
     ordered = ibis.window(group_by=rows.opportunity_id, order_by=rows.state_no)
     before, stay_before = rows.close_date.lag().over(ordered), rows.stay.lag().over(ordered)
     months = _month(rows.close_date) - _month(before)
-    rows = rows.mutate(is_push=_true((months > 0) & (stay_before == rows.stay)), is_first=before.isnull())
+    rows = rows.mutate(is_push=is_true((months > 0) & (stay_before == rows.stay)), is_first=before.isnull())
     return rows.group_by(fact_id=rows.opportunity_id).aggregate(
         pushes=rows.is_push.sum().cast("int64"),
         first_close_date=rows.close_date.min(where=rows.is_first),
@@ -72,7 +73,3 @@ def close_date_facts(states: ir.Table, of: ir.Table, day: dt.date) -> ir.Table:
 
 def _month(date: ir.Value) -> ir.IntegerValue:
     return date.year() * 12 + date.month()
-
-
-def _true(flag: ir.Value) -> ir.BooleanValue:
-    return ibis.coalesce(flag, ibis.literal(value=False))

@@ -40,17 +40,17 @@ def _holds(table: ir.Table, condition: Condition, as_of: dt.date) -> ir.BooleanV
         column = column.strip().lower()
     if condition.operator == "older_than_days":
         days = int(Decimal(str(condition.value)))
-        return _known(column < _date(as_of - dt.timedelta(days=days), column))
+        return is_true(column < _date(as_of - dt.timedelta(days=days), column))
     if condition.operator in ("in", "not_in"):
         values = [_value(table, text, column, as_of, condition.operator) for text in condition.value]
         found = functools.reduce(operator.or_, (column == value for value in values))
-        return _known(found if condition.operator == "in" else ~found)
+        return is_true(found if condition.operator == "in" else ~found)
     value = _value(table, str(condition.value), column, as_of, condition.operator)
     if condition.operator == "contains":
-        return _known(column.contains(value))
+        return is_true(column.contains(value))
     if condition.operator == "starts_with":
-        return _known(column.startswith(value))
-    return _known(_COMPARE[condition.operator](column, value))
+        return is_true(column.startswith(value))
+    return is_true(_COMPARE[condition.operator](column, value))
 
 
 def is_missing(column: ir.Value) -> ir.BooleanValue:
@@ -60,8 +60,9 @@ def is_missing(column: ir.Value) -> ir.BooleanValue:
     return column.isnull()
 
 
-def _known(value: ir.BooleanValue) -> ir.BooleanValue:
-    return ibis.coalesce(value, ibis.literal(value=False))
+def is_true(flag: ir.Value) -> ir.BooleanValue:
+    """Whether a flag is set or a comparison holds; where it is missing, it does not."""
+    return ibis.coalesce(flag, ibis.literal(value=False))
 
 
 def _value(table: ir.Table, text: str, column: ir.Value, as_of: dt.date, name: str) -> Any:

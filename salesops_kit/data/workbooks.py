@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from salesops_kit.data.contracts import LINEAGE
+from salesops_kit.data.databases import new_file
 from salesops_kit.data.engine import count, sql_name, sql_text
 from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.records import Records, ends, may_end
@@ -56,7 +55,7 @@ def tables_in(path: Path) -> list[str]:
 
 def copy_table(path: Path, table: str, scratch: Path) -> Path:
     """A database's table as a Parquet file in ``scratch``, its rows in order."""
-    target = _new_file(scratch)
+    target = new_file(scratch)
     with _database(path) as con:
         count(con, f"COPY (SELECT * FROM {sql_name(table)}) TO {sql_text(str(target))} (FORMAT parquet)")
     return target
@@ -122,7 +121,7 @@ def _sheet(
         ):
             native.add(column)
     arrays.append(pa.array([number for number, _ in kept], pa.int64()))
-    target = _new_file(scratch)
+    target = new_file(scratch)
     pq.write_table(pa.table(arrays, names=[*columns, "source_row"]), target, compression="lz4")
     relation = f"read_parquet({sql_text(str(target))})"
     return Sheet(Records(tuple(columns), relation, len(kept), flagged=flagged), frozenset(native))
@@ -178,9 +177,3 @@ def _database(path: Path) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(path, read_only=True)
     except duckdb.Error as error:
         raise InputError(Problem(f"not a readable DuckDB file: {error}", file=path.name)) from None
-
-
-def _new_file(scratch: Path) -> Path:
-    handle, made = tempfile.mkstemp(dir=scratch, suffix=".parquet")
-    os.close(handle)
-    return Path(made)

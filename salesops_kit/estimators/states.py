@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from salesops_kit.data.engine import shared
+from salesops_kit.data.predicates import is_true
 from salesops_kit.periods import Period
 
 _DAY_SECONDS = 86_400
@@ -26,11 +27,6 @@ def days_between(later: ir.Value, earlier: ir.Value) -> ir.IntegerValue:
     """
     seconds = later.cast("timestamp").epoch_seconds() - earlier.cast("timestamp").epoch_seconds()
     return ((seconds + _DAY_SECONDS // 2) // _DAY_SECONDS).cast("int64")
-
-
-def is_true(flag: ir.Value) -> ir.BooleanValue:
-    """Whether a flag is set; a missing flag is not."""
-    return ibis.coalesce(flag, ibis.literal(value=False))
 
 
 def is_open(states: ir.Table) -> ir.BooleanValue:

@@ -19,6 +19,7 @@ from salesops_kit.errors import InputError, NotAvailableError, Problem
 from salesops_kit.estimators.dimensions import join_dimensions
 from salesops_kit.estimators.outcomes import is_booked
 from salesops_kit.estimators.states import falls_in, is_true, known_states
+from salesops_kit.estimators.waterfall import exact
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
@@ -173,7 +174,7 @@ def _credits(units: ir.Table, touched: ir.Table, measures: Sequence[str]) -> pd.
     found = collect(grouped).astype({"value": object})
     result = found[["is_touch", "value"]].assign(unknown=found["unknown"].where(found["is_first"], 0))
     for measure in measures:
-        amounts = found[measure].map(_decimal)
+        amounts = found[measure].map(exact)
         result[f"{measure}_first"] = amounts.where(found["is_first"], Decimal(0))
         result[f"{measure}_last"] = amounts.where(found["is_last"], Decimal(0))
         result[f"{measure}_linear"] = amounts.astype(float) / found["touches"]
@@ -190,7 +191,7 @@ def _finished(found: pd.DataFrame, by: By, *, has_leads: bool) -> pd.DataFrame:
     else:
         result[_COLUMNS] = result[_COLUMNS].fillna(0)
     for measure in ("pipeline", "won"):
-        total = sum((_decimal(value) for value in result[f"{measure}_first"]), Decimal(0))
+        total = sum((exact(value) for value in result[f"{measure}_first"]), Decimal(0))
         for model in MODELS:
             result[f"{measure}_{model}"] = in_cents(result[f"{measure}_{model}"].astype(float), total)
     labels = values.mask(values.isna(), _("(none)")).mask(~is_touch, _("(unattributed)"))
@@ -207,20 +208,16 @@ def in_cents(amounts: pd.Series, total: Decimal) -> np.ndarray:
     [33.34, 33.33, 33.33]
     """
     wanted = int((total * _CENTS).quantize(Decimal(1), ROUND_HALF_UP))
-    exact = amounts.to_numpy(float) * _CENTS
+    cents = amounts.to_numpy(float) * _CENTS
     # A share that is a whole number of cents must not lose one to the last bit.
-    whole = np.floor(exact + 1e-6)
+    whole = np.floor(cents + 1e-6)
     missing = wanted - int(whole.sum())
-    order = np.argsort(-(exact - whole), kind="stable")
+    order = np.argsort(-(cents - whole), kind="stable")
     step = 1 if missing >= 0 else -1
     chosen = order if step > 0 else order[::-1]
     for turn in range(abs(missing)):
         whole[chosen[turn % len(chosen)]] += step
     return whole / _CENTS
-
-
-def _decimal(value: object) -> Decimal:
-    return Decimal(0) if value is None or value != value else Decimal(str(value))
 
 
 def _notes(unknown_amount: int, *, has_leads: bool) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 import pandas as pd
 
 from salesops_kit import formats
 from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, is_evidence, no_evidence, p_text
+from salesops_kit.display.stories._amounts import money_of
 from salesops_kit.estimators.intervals import difference
 from salesops_kit.language import _, ngettext
 
@@ -147,16 +147,12 @@ def attribution(frame: pd.DataFrame) -> Exhibit:
     """What brought pipeline and won amount by three models side by side, from ``funnel.attribution``."""
     name = str(frame.columns[0])
     columns = (name, *(column for column in frame.columns if column.startswith(("pipeline_", "won_"))))
-    currency = str(frame.attrs.get("currency", "USD"))
     total = float(frame["pipeline_first"].sum())
     # What no touch brought stands last, whatever it is called in the reader's language.
     known = frame[frame[name] != _("(unattributed)")]
     if total <= 0 or known.empty:
         return Exhibit(_("No touch is known that brought a deal of the period."), columns=columns)
-
-    def show(amount: Any) -> str:
-        return formats.money(amount, currency)
-
+    show = money_of(frame)
     tops = {model: known.loc[known[f"pipeline_{model}"].idxmax()] for model in ("first", "last", "linear")}
     names = {str(row[name]) for row in tops.values()}
     share = formats.percent(float(known["pipeline_linear"].sum()) / total)

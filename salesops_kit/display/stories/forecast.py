@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from salesops_kit import formats
 from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, of_plan, ranged
+from salesops_kit.display.stories._amounts import currency_of, money_of
 from salesops_kit.display.stories._parts import share_of_parts
 from salesops_kit.display.stories.forecast_trust import (
     basis,
@@ -45,18 +46,9 @@ _SHOWN = ("period", "actual", "likely", "low", "high", "target")
 UNLIKELY = 0.2
 
 
-def _currency(frame: pd.DataFrame) -> str:
-    return str(frame.attrs.get("currency", "USD"))
-
-
-def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
-    currency = _currency(frame)
-    return lambda amount: formats.money(amount, currency)
-
-
 def quarters(frame: pd.DataFrame) -> Exhibit:
     """Past bookings, this quarter's forecast and the next one's, from ``forecast.quarters``."""
-    show = _money(frame)
+    show = money_of(frame)
     coming = frame[frame["likely"].notna()]
     told = [_landing(row, show) for row in coming.to_dict("records")]
     ended = frame[frame["actual"].notna()]
@@ -72,7 +64,7 @@ def quarters(frame: pd.DataFrame) -> Exhibit:
 
 
 def _fan(frame: pd.DataFrame) -> Figure:
-    return charts.fan(frame.rename(columns=_FAN), currency=_currency(frame))
+    return charts.fan(frame.rename(columns=_FAN), currency=currency_of(frame))
 
 
 def _landing(row: dict[Any, Any], show: Callable[[Any], str]) -> str:
@@ -90,7 +82,7 @@ def _landing(row: dict[Any, Any], show: Callable[[Any], str]) -> str:
 
 def weeks(frame: pd.DataFrame) -> Exhibit:
     """Bookings week by week and where the coming weeks are likely to stand, from ``forecast.weeks``."""
-    show = _money(frame)
+    show = money_of(frame)
     seen, last = frame[frame["actual"].notna()], frame.iloc[-1]
     booked = float(seen["actual"].iloc[-1]) if len(seen) else 0.0
     begin = _("{booked} is booked by week {week}")
@@ -108,7 +100,7 @@ def weeks(frame: pd.DataFrame) -> Exhibit:
 
 def parts(frame: pd.DataFrame) -> Exhibit:
     """The forecast by team or rep, from ``forecast.outlook``."""
-    show = _money(frame)
+    show = money_of(frame)
     part = "rep_name" if "rep_name" in frame else "owner_id" if "owner_id" in frame else "team"
     now = frame[frame["period"] == frame["period"].iloc[0]]
     now = now[now[part] != COMPANY] if part == "team" else now
@@ -145,7 +137,7 @@ def parts(frame: pd.DataFrame) -> Exhibit:
 
 def changes(frame: pd.DataFrame) -> Exhibit:
     """The bridge from the earlier forecast to this one, from ``forecast.changes`` by kind."""
-    show, day = _money(frame), formats.date(frame.attrs["since"])
+    show, day = money_of(frame), formats.date(frame.attrs["since"])
     names = {
         "opening": day,
         "won": _("Won"),
@@ -175,7 +167,7 @@ def changes(frame: pd.DataFrame) -> Exhibit:
     table.attrs = dict(frame.attrs)
     return Exhibit(
         message,
-        charts.waterfall(steps, currency=_currency(frame), labels=names),
+        charts.waterfall(steps, currency=currency_of(frame), labels=names),
         ("kind", "deals", "before", "after", "change"),
         _("A bridge of bars from the earlier forecast to this one: {steps}.").format(steps=told),
         table=table,
@@ -194,14 +186,14 @@ def moved_by(frame: pd.DataFrame) -> Exhibit:
     table.attrs = dict(frame.attrs)
     message = _("No deal moved it more than {name}: {amount}.").format(
         name=formats.text(table["name"].iloc[0]),
-        amount=formats.money(rows["change"].iloc[0], _currency(frame), signed=True),
+        amount=formats.money(rows["change"].iloc[0], currency_of(frame), signed=True),
     )
     return Exhibit(message, table=table, units=dict.fromkeys(["before", "after", "effect"], "money"))
 
 
 def deals(frame: pd.DataFrame) -> Exhibit:
     """The open deals that the landing hangs on, from ``forecast.deals``."""
-    show = _money(frame)
+    show = money_of(frame)
     who = "rep_name" if "rep_name" in frame else "owner_id"
     table = frame[["name", who, "stage", "amount"]].copy()
     table["name"] = frame["name"].where(frame["name"].notna(), frame["opportunity_id"])
@@ -240,7 +232,7 @@ def _step(days: Any) -> str:
 
 def scenario(frame: pd.DataFrame) -> Exhibit:
     """The forecast as it is and as it would be under assumptions, from ``forecast.scenario``."""
-    show = _money(frame)
+    show = money_of(frame)
     names = {"current": _("As it is"), "scenario": _("As assumed"), "difference": _("Difference")}
     rows = frame.set_index("case")
     table = pd.DataFrame({"case": [names[str(case)] for case in frame["case"]]})

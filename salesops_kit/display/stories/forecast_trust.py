@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -10,21 +9,13 @@ import pandas as pd
 from salesops_kit import formats
 from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, ranged
+from salesops_kit.display.stories._amounts import money_of
 from salesops_kit.language import _, ngettext
 
 SHIPPED = "shipped"
 MOST_REPS = 25
 # The week of the quarter whose misses are told: late enough for a plan, early enough to act.
 TOLD_WEEK = 5
-
-
-def _currency(frame: pd.DataFrame) -> str:
-    return str(frame.attrs.get("currency", "USD"))
-
-
-def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
-    currency = _currency(frame)
-    return lambda amount: formats.money(amount, currency)
 
 
 def method_names() -> dict[str, str]:
@@ -103,7 +94,7 @@ def _methods_message(missed: pd.Series, week: int) -> str:
 
 def misses(frame: pd.DataFrame) -> Exhibit:
     """What was forecast of the last quarters and what came, from ``forecast.backtest``."""
-    show = _money(frame)
+    show = money_of(frame)
     own = frame[(frame["method"] == SHIPPED) & (frame["week"] == TOLD_WEEK)]
     own = own.sort_values("quarter", ascending=False)
     if own.empty:
@@ -162,7 +153,7 @@ def caller_names() -> dict[str, str]:
 
 def calls(frame: pd.DataFrame) -> Exhibit:
     """What each level calls beside the forecast, each with its record, from ``forecast.calls``."""
-    show, names = _money(frame), caller_names()
+    show, names = money_of(frame), caller_names()
     rows = frame[frame["call"].notna() | (frame["past_calls"] > 0)]
     if rows.empty:
         return Exhibit(_("Nobody has called the quarter, and nothing is forecast."), is_text=True)
@@ -189,7 +180,7 @@ def calls(frame: pd.DataFrame) -> Exhibit:
 
 def commit_bias(frame: pd.DataFrame) -> Exhibit:
     """What each rep still commits to and what such commits brought, from ``forecast.commit_bias``."""
-    show = _money(frame)
+    show = money_of(frame)
     who = "rep_name" if "rep_name" in frame else "owner_id"
     table = frame[[who, "committed", "factor", "corrected"]].head(MOST_REPS).copy()
     notes = list(frame.attrs.get("notes", []))

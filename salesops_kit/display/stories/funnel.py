@@ -11,6 +11,7 @@ from salesops_kit.display import charts
 from salesops_kit.display.charts._bridge import step_labels
 from salesops_kit.display.narrative import Exhibit, compared, no_evidence, of_plan, p_text, with_range
 from salesops_kit.display.notices import set_aside
+from salesops_kit.display.stories._amounts import currency_of, money_of
 from salesops_kit.display.stories._stages import told_apart
 from salesops_kit.display.tables import label as heading
 from salesops_kit.language import _, ngettext
@@ -18,10 +19,6 @@ from salesops_kit.language import _, ngettext
 LEAST_SHARE = 0.01
 _TIMES = ("stage", "at_risk", "left", "still_open", "p50", "p75", "p90", "closed_only_mean")
 _LOST = ("revenue_lost", "revenue_lost_low", "revenue_lost_high")
-
-
-def _currency(frame: pd.DataFrame) -> str:
-    return str(frame.attrs.get("currency", "USD"))
 
 
 def _travelled(frame: pd.DataFrame, count: str) -> pd.DataFrame:
@@ -53,7 +50,7 @@ def waterfall(frame: pd.DataFrame) -> Exhibit:
     """How the pipeline that was due in the quarter was used up, from ``funnel.waterfall``."""
     names = step_labels()
     amounts = frame.set_index("step")["amount"].astype(float).reindex(list(names)).fillna(0.0)
-    currency = _currency(frame)
+    currency = currency_of(frame)
 
     def show(step: str) -> str:
         return formats.money(abs(amounts[step]), currency)
@@ -105,11 +102,7 @@ def bookings(frame: pd.DataFrame) -> Exhibit:
     """Bookings of each team or rep beside plan, last quarter and last year, from ``funnel.bookings``."""
     by = str(frame.attrs.get("options", {}).get("by", "team"))
     label = "rep_name" if "rep_name" in frame else by
-    money, last = _currency(frame), frame["quarter"].iloc[-1]
-
-    def show(value: float) -> str:
-        return formats.money(value, money)
-
+    show, last = money_of(frame), frame["quarter"].iloc[-1]
     quarters = list(dict.fromkeys(frame["quarter"]))
     now = frame[frame["quarter"] == last].set_index(by)
     wide = frame.pivot(index=by, columns="quarter", values="bookings_to_day")
@@ -261,7 +254,7 @@ def bottlenecks(frame: pd.DataFrame) -> Exhibit:
             " against the best rate that a team of the company shows ({best})."
         ).format(
             stage=formats.text(most["stage"]),
-            amount=formats.money(most["revenue_lost_high"], _currency(frame)),
+            amount=money_of(frame)(most["revenue_lost_high"]),
             best=formats.percent(most["best_rate"]),
         )
         return Exhibit(message, columns=columns, table=frame)
@@ -274,7 +267,7 @@ def bottlenecks(frame: pd.DataFrame) -> Exhibit:
             lost,
             first["revenue_lost_low"],
             first["revenue_lost_high"],
-            lambda amount: formats.money(amount, _currency(frame)),
+            money_of(frame),
         ),
         best=formats.percent(first["best_rate"]),
     )

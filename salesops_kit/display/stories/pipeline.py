@@ -9,6 +9,7 @@ import pandas as pd
 
 from salesops_kit import formats
 from salesops_kit.display.narrative import Exhibit, of_plan, ranged, with_range
+from salesops_kit.display.stories._amounts import currency_of, money_of
 from salesops_kit.display.stories._parts import share_of_parts
 from salesops_kit.display.stories.pipeline_past import ageing, bridge, slippage
 from salesops_kit.language import _, ngettext
@@ -29,11 +30,6 @@ _MOVES = (
     "won", "lost", "created", "pulled_in", "transferred_in", "pushed", "transferred_out", "up", "down",
     "reopened", "removed",
 )  # fmt: skip
-
-
-def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
-    currency = str(frame.attrs.get("currency", "USD"))
-    return lambda amount: formats.money(amount, currency)
 
 
 def _part(frame: pd.DataFrame) -> str:
@@ -61,7 +57,7 @@ def _whole(column: pd.Series) -> float:
 
 def landing(frame: pd.DataFrame) -> Exhibit:
     """Where the quarter lands by team or rep, from ``pipeline.landing``."""
-    show, part = _money(frame), _part(frame)
+    show, part = money_of(frame), _part(frame)
     ordered = frame.sort_values(["likely", part], ascending=[False, True], kind="stable")
     table = ordered[[part, "booked", "commit", "best_case", "likely"]].copy()
     table["between"] = _range(ordered, show)
@@ -99,7 +95,7 @@ def landing(frame: pd.DataFrame) -> Exhibit:
 
 def coverage(frame: pd.DataFrame) -> Exhibit:
     """Coverage that there is against the coverage that it takes, from ``pipeline.coverage``."""
-    show, part = _money(frame), _part(frame)
+    show, part = money_of(frame), _part(frame)
     table = frame[[part, "gap", "open_deals", "open_due", "coverage", "required_coverage"]].copy()
     table["between"] = _range(frame, formats.ratio)
     table["reason"] = frame["reason"]
@@ -158,7 +154,7 @@ def _change_names() -> Mapping[str, str]:
 
 def changes(frame: pd.DataFrame) -> Exhibit:
     """What changed since a week ago, deal by deal, from ``pipeline.changes``."""
-    show, names = _money(frame), _change_names()
+    show, names = money_of(frame), _change_names()
     told = []
     for change in _MOVES:
         rows = frame[frame["change"] == change]
@@ -167,9 +163,7 @@ def changes(frame: pd.DataFrame) -> Exhibit:
                 _("{deals} {change} ({amount})").format(
                     deals=formats.count(rows["opportunity_id"].nunique()),
                     change=names[change],
-                    amount=formats.money(
-                        float(rows["effect"].sum()), str(frame.attrs.get("currency", "USD")), signed=True
-                    ),
+                    amount=formats.money(float(rows["effect"].sum()), currency_of(frame), signed=True),
                 )
             )
     net = float(frame["effect"].sum())
@@ -219,7 +213,7 @@ def _moved(before: pd.Series, after: pd.Series, show: Callable[[Any], str] = for
 
 def commit_risks(frame: pd.DataFrame) -> Exhibit:
     """Deals counted on that something speaks against, from ``pipeline.commit_risks``."""
-    show = _money(frame)
+    show = money_of(frame)
     table = frame[["name", "rep_name" if "rep_name" in frame else "owner_id", "stage"]].copy()
     table["name"] = frame["name"].where(frame["name"].notna(), frame["opportunity_id"])
     table["forecast_category"], table["amount"] = frame["forecast_category"], frame["amount"]
@@ -257,7 +251,7 @@ def _risk_text(row: Mapping[Any, Any]) -> str:
 
 def questions(frame: pd.DataFrame) -> Exhibit:
     """The few deals worth asking about, with the question, from ``pipeline.questions``."""
-    show = _money(frame)
+    show = money_of(frame)
     table = frame[["name", "rep_name" if "rep_name" in frame else "owner_id", "stage", "amount"]].copy()
     table["name"] = frame["name"].where(frame["name"].notna(), frame["opportunity_id"])
     table["close_date"] = [formats.date(day) for day in frame["close_date"]]

@@ -10,21 +10,17 @@ import pandas as pd
 from salesops_kit import formats
 from salesops_kit.display import charts
 from salesops_kit.display.narrative import Exhibit, with_range
+from salesops_kit.display.stories._amounts import currency_of, money_of
 from salesops_kit.display.stories._stages import told_apart
 from salesops_kit.language import _, ngettext
 
 _TOTALS = ("bookings_before", "bookings_after")
 
 
-def _money(frame: pd.DataFrame) -> Callable[[Any], str]:
-    currency = str(frame.attrs.get("currency", "USD"))
-    return lambda amount: formats.money(amount, currency)
-
-
 def ageing(frame: pd.DataFrame) -> Exhibit:
     """How many open deals are older than their stage's own past, from ``pipeline.ageing``."""
     frame = told_apart(frame)
-    message = _ageing_message(frame, _money(frame))
+    message = _ageing_message(frame, money_of(frame))
     columns = [
         "stage",
         "deals",
@@ -73,7 +69,7 @@ def _ageing_message(frame: pd.DataFrame, show: Callable[[Any], str]) -> str:
 
 def bridge(frame: pd.DataFrame) -> Exhibit:
     """Why bookings changed, in four parts, from ``pipeline.bridge``."""
-    show = _money(frame)
+    show = money_of(frame)
     by_step = frame.set_index("step")
     names = {
         "bookings_before": _("Before"),
@@ -93,7 +89,7 @@ def bridge(frame: pd.DataFrame) -> Exhibit:
     parts = by_step.drop(index=list(_TOTALS))
     sure = parts[parts["is_evidence"].astype(bool)]
     message = begin.format(amount=show(abs(change)), now=show(after))
-    currency = str(frame.attrs.get("currency", "USD"))
+    currency = currency_of(frame)
     if len(sure):
         told = [
             _("{name} {amount}").format(
@@ -135,7 +131,8 @@ def slippage(frame: pd.DataFrame) -> Exhibit:
         message = _("Nothing of the {amount} that was due when the quarter opened has moved out of it")
     else:
         message = _("{share} of the {amount} that was due when the quarter opened has moved out of it")
-    message = message.format(share=formats.percent(now["slippage"]), amount=_money(frame)(now["due_amount"]))
+    due = money_of(frame)(now["due_amount"])
+    message = message.format(share=formats.percent(now["slippage"]), amount=due)
     if len(past):
         message += ngettext(
             "; of what was due in the quarter before, {range} moved out",

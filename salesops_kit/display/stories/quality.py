@@ -10,6 +10,7 @@ import pandas as pd
 from salesops_kit import formats
 from salesops_kit.data.contracts import TABLES
 from salesops_kit.display.narrative import Exhibit
+from salesops_kit.display.stories._amounts import currency_of
 from salesops_kit.display.stories.funnel import exclusions
 from salesops_kit.display.tables import label as heading
 from salesops_kit.language import _, ngettext
@@ -32,10 +33,6 @@ RAISED, NOT_CHECKED = "raised", "not checked"
 MOST_REASONS = 6
 
 
-def _currency(frame: pd.DataFrame) -> str:
-    return str(frame.attrs.get("currency", "USD"))
-
-
 def _who(frame: pd.DataFrame) -> str:
     return "rep_name" if "rep_name" in frame else "owner_id"
 
@@ -55,7 +52,7 @@ def checks(frame: pd.DataFrame) -> Exhibit:
         for row in skipped.head(MOST_REASONS).itertuples()
     ]
     clear = len(frame) - len(raised) - len(skipped)
-    message = _checks_message(raised, clear, _currency(frame))
+    message = _checks_message(raised, clear, currency_of(frame))
     shown = raised.assign(title=[_(title) for title in raised["title"]])
     columns = ["title", "severity", "rows", "deals", "amount"]
     if raised["previous_rows"].notna().any():
@@ -152,7 +149,7 @@ def effect(frame: pd.DataFrame) -> Exhibit:
         "open_pipeline": _("the open pipeline"),
         "win_rate": _("the win rate"),
     }
-    currency = _currency(frame)
+    currency = currency_of(frame)
 
     def show(measure: str, value: float) -> str:
         return formats.percent(value, 1) if measure == "win_rate" else formats.money(value, currency)
@@ -204,14 +201,14 @@ def fix_list(frame: pd.DataFrame) -> Exhibit:
     exposed = owned.drop_duplicates(["table", "record_id"]).groupby(who)["amount"].sum()
     if len(exposed) and exposed.max() > 0:
         message += _("; most money is exposed with {name}, {amount}").format(
-            name=formats.text(exposed.idxmax()), amount=formats.money(exposed.max(), _currency(frame))
+            name=formats.text(exposed.idxmax()), amount=formats.money(exposed.max(), currency_of(frame))
         )
     shown = frame.rename(columns={"name": "record", "record_id": "id", "value": "now"})
     columns = [who, "id", "record", "field", "problem", "now", "suggested", "amount"]
     shown = shown[columns].astype(dict.fromkeys(["now", "suggested", "record"], object))
     texts = ["now", "suggested", "record", "field"]
     shown[texts] = shown[texts].where(shown[texts].notna(), "")
-    currency = _currency(frame)
+    currency = currency_of(frame)
     shown["now"] = [
         _as_read(*cell, currency) for cell in zip(frame["table"], shown["field"], shown["now"], strict=True)
     ]
@@ -258,7 +255,7 @@ def duplicates(frame: pd.DataFrame) -> Exhibit:
 
 def restatements(frame: pd.DataFrame) -> Exhibit:
     """Past bookings that have changed since, from ``quality.restatements``."""
-    currency = _currency(frame)
+    currency = currency_of(frame)
     told = [
         _("{quarter} was told as {told} and is now {now}").format(
             quarter=item["quarter"],
@@ -286,7 +283,7 @@ def restatements(frame: pd.DataFrame) -> Exhibit:
 def tie_out_deals(frame: pd.DataFrame) -> Exhibit:
     """The deals that make the difference to a control total, from ``quality.tie_out_deals``."""
     known = frame["declared"].notna().any()
-    currency = _currency(frame)
+    currency = currency_of(frame)
     amount = formats.money(
         frame.loc[frame["explains"], "difference"].sum(), currency, exact=True, signed=True
     )
@@ -398,7 +395,7 @@ def segments(frame: pd.DataFrame) -> Exhibit:
     first = frame.loc[frame["open_amount"].idxmax()]
     message = _("{name} holds most of the open pipeline: {amount}, {share}.").format(
         name=formats.text(first["segment"]),
-        amount=formats.money(first["open_amount"], _currency(frame)),
+        amount=formats.money(first["open_amount"], currency_of(frame)),
         share=formats.percent(first["open_amount"] / total),
     )
     columns = ["segment", *(["rule"] if (frame["rule"] != "").any() else []), "accounts", "open_deals"]
