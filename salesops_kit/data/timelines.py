@@ -96,11 +96,7 @@ def _lacking(source: Source, wanted: Sequence[str]) -> Iterator[Problem]:
 def _timeline(
     con: duckdb.DuckDBPyConnection, rule: Timeline, sources: Mapping[str, Source], zone: str
 ) -> str | None:
-    recorded = {
-        name: where
-        for stream in rule.streams
-        for name, where in _recorded(con, stream, sources[stream.source]).items()
-    }
+    recorded = {name for stream in rule.streams for name in _recorded(con, stream, sources[stream.source])}
     fields = [name for name in rule.fields if name in recorded]
     if rule.needs not in fields:
         return None
@@ -137,17 +133,14 @@ def _gives(stream: Stream, source: Source) -> bool:
     )
 
 
-def _recorded(con: duckdb.DuckDBPyConnection, stream: Stream, source: Source) -> dict[str, bool]:
+def _recorded(con: duckdb.DuckDBPyConnection, stream: Stream, source: Source) -> set[str]:
     """The fields that the stream's file records at all."""
     if not stream.field:
-        return {
-            name: True
-            for name, columns in stream.values.items()
-            if any(one in source.columns for one in columns)
-        }
-    held = con.execute(f"SELECT DISTINCT trim({sql_name(stream.field)}) FROM {source.relation}").fetchall()
-    words = {word for (word,) in held}
-    return {name: True for name, names in stream.values.items() if words & set(names)}
+        held = set(source.columns)
+    else:
+        query = f"SELECT DISTINCT trim({sql_name(stream.field)}) FROM {source.relation}"
+        held = {word for (word,) in con.execute(query).fetchall()}
+    return {name for name, names in stream.values.items() if held & set(names)}
 
 
 def _watched(rule: Timeline, fields: Sequence[str]) -> list[str]:
@@ -161,7 +154,7 @@ def _changes(
     """SQL of (k, moment, written, new_<field>, old_<field>, file, n): what each row says."""
     picks = []
     for name in fields:
-        new = old = "NULL::STRUCT(v VARCHAR)"
+        new = old = _NOTHING
         names = stream.values.get(name, ())
         if stream.field and names:
             said = f"trim({sql_name(stream.field)}) IN ({', '.join(map(sql_text, names))})"
@@ -216,8 +209,8 @@ def _states(
         if ends:
             # What holds now began when the last of the others ended.
             given = ", ".join(
-                (f"{{'v': p.{sql_name(name)}}}" if name == needs else "NULL::STRUCT(v VARCHAR)")
-                + f" AS {sql_name(f'new_{name}')}, NULL::STRUCT(v VARCHAR) AS {sql_name(f'old_{name}')}"
+                (f"{{'v': p.{sql_name(name)}}}" if name == needs else _NOTHING)
+                + f" AS {sql_name(f'new_{name}')}, {_NOTHING} AS {sql_name(f'old_{name}')}"
                 for name in fields
             )
             steps += [
