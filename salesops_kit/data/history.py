@@ -14,6 +14,7 @@ from salesops_kit.data.stages import OPEN
 from salesops_kit.data.values import SQL_TYPES
 from salesops_kit.errors import InputError, Problem, did_you_mean
 
+HISTORY = "opportunity_history"
 DERIVED = "derived"
 LIST_PRICE = "list_price"
 _STAGES = "JOIN read_stages s ON s.pipeline = coalesce(d.pipeline, '') AND s.stage = {}.stage"
@@ -24,6 +25,8 @@ _LIST_PRICES = "; open deals count at the list price of their product"
 _NOW = " JOIN read_stages now ON now.pipeline = coalesce(d.pipeline, '') AND now.stage = d.stage"
 _KNOWN_CLOSE = "CASE WHEN s.is_closed OR NOT now.is_closed THEN d.close_date END AS close_date"
 _CREATED = "d.created_date"
+_UNDATED = f"{_CREATED} IS NULL AND d.close_date IS NULL"
+_COLUMNS = TABLES[HISTORY].columns
 _STATE = ("amount", "currency", "close_date", "forecast_category", "owner_id", "is_deleted")
 
 
@@ -49,67 +52,74 @@ def complete_history(
     known before. Nor was the day of closing: a closed deal has no close date while it was open.
     """
     deals = parquet(cleaned["opportunities"])
-    names = list(TABLES["opportunity_history"].columns)
+    recorded = parquet(cleaned[HISTORY]) if HISTORY in cleaned else ""
+    missing = [name for name in _STATE if name in absent and name != "is_deleted"] if recorded else []
     at_list = open_amount == LIST_PRICE and "products" in cleaned
     prices = f" LEFT JOIN {parquet(cleaned['products'])} p USING (product_id)" if at_list else ""
-    notes: list[str] = []
     parts: list[str] = []
-    without = deals
-    if "opportunity_history" in cleaned:
-        recorded = parquet(cleaned["opportunity_history"])
-        missing = [name for name in _STATE if name in absent and name != "is_deleted"]
-        if missing:
-            prices_said = _LIST_PRICES if at_list and "amount" in missing else ""
-            notes.append(
-                f"The stage history does not record {', '.join(missing)}: "
-                f"today's values are used for the past{prices_said}."
-            )
-        picks = ", ".join(_recorded_column(name, missing, at_list=at_list) for name in names)
-        join = (
-            f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{_NOW}{prices}" if missing else ""
-        )
-        parts.append(f"SELECT {picks} FROM {recorded} h{join}")
-        ended = _later_changes(deals, parts[0], observed_until)
-        if changed := count(con, f"SELECT count(*) FROM ({ended})"):
-            picks = ", ".join(_later_column(name, zone) for name in names)
-            parts.append(f"SELECT {picks} FROM ({ended}) e JOIN {deals} d USING (opportunity_id)")
-            notes.append(_later_note(changed))
+    later, changed, without = "", 0, deals
+    if recorded:
+        parts.append(_recorded_events(recorded, deals, missing, prices))
+        later = _later_changes(deals, parts[0], observed_until)
+        changed = count(con, f"SELECT count(*) FROM ({later})")
         without = (
             f"(SELECT * FROM {deals} WHERE opportunity_id NOT IN (SELECT opportunity_id FROM {recorded}))"
         )
     derived = count(con, f"SELECT count(*) FROM {without}")
+    if recorded and not (missing or changed or derived):
+        return []
+    notes: list[str] = []
+    if missing:
+        notes.append(_missing_note(missing, at_list=at_list))
+    if changed:
+        parts.append(_later_events(later, deals, zone))
+        notes.append(_later_note(changed))
     if derived:
-        events = _derived_events(con, without, stage_dates, observed_until)
-        picks = ", ".join(_derived_column(name, zone, at_list=at_list) for name in names)
-        parts.append(
-            f"SELECT {picks} FROM ({events}) e JOIN {without} d USING (opportunity_id) "
-            f"{_STAGES.format('e')}{_NOW}{prices}"
-        )
-        if undated := count(
-            con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NULL AND close_date IS NULL"
-        ):
+        dated = _derived_dates(con, without, stage_dates, observed_until)
+        parts.append(_derived_events(dated, without, prices, zone))
+        if undated := count(con, f"SELECT count(*) FROM {without} d WHERE {_UNDATED}"):
             notes.append(_undated_note(undated, observed_until))
         has_created = bool(count(con, f"SELECT count(*) FROM {without} d WHERE {_CREATED} IS NOT NULL"))
         notes.append(
-            _derived_note(
-                derived, stage_dates, whole="opportunity_history" not in cleaned, at_list=at_list,
-                has_created=has_created,
-            )
-        )  # fmt: skip
-    if not parts:
-        casts = (
-            f"NULL::{SQL_TYPES[c.type]} AS {n}" for n, c in TABLES["opportunity_history"].columns.items()
+            _derived_note(derived, stage_dates, whole=not recorded, at_list=at_list, has_created=has_created)
         )
-        parts.append(f"SELECT {', '.join(casts)} WHERE false")
-    if "opportunity_history" in cleaned and not notes:
-        return notes  # what is recorded needs no addition
-    target = folder / "complete_history.parquet"
+    _write(con, parts or [_no_events()], cleaned, folder)
+    return notes
+
+
+def _recorded_events(recorded: str, deals: str, missing: Sequence[str], prices: str) -> str:
+    picks = ", ".join(_recorded_column(name, missing, at_list=bool(prices)) for name in _COLUMNS)
+    joins = f" JOIN {deals} d USING (opportunity_id) {_STAGES.format('h')}{_NOW}{prices}" if missing else ""
+    return f"SELECT {picks} FROM {recorded} h{joins}"
+
+
+def _later_events(later: str, deals: str, zone: str) -> str:
+    picks = ", ".join(_later_column(name, zone) for name in _COLUMNS)
+    return f"SELECT {picks} FROM ({later}) e JOIN {deals} d USING (opportunity_id)"
+
+
+def _derived_events(dated: str, deals: str, prices: str, zone: str) -> str:
+    picks = ", ".join(_derived_column(name, zone, at_list=bool(prices)) for name in _COLUMNS)
+    return (
+        f"SELECT {picks} FROM ({dated}) e JOIN {deals} d USING (opportunity_id) "
+        f"{_STAGES.format('e')}{_NOW}{prices}"
+    )
+
+
+def _no_events() -> str:
+    casts = (f"NULL::{SQL_TYPES[column.type]} AS {name}" for name, column in _COLUMNS.items())
+    return f"SELECT {', '.join(casts)} WHERE false"
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection, parts: Sequence[str], cleaned: dict[str, Path], folder: Path
+) -> None:
+    """Put the events of all parts in the place of the history, which may be one of them."""
+    target = folder / f"complete_{HISTORY}.parquet"
     union = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
     write_parquet(con, f"{union} ORDER BY opportunity_id, changed_at", target)
-    final = folder / "opportunity_history.parquet"
-    target.replace(final)
-    cleaned["opportunity_history"] = final
-    return notes
+    cleaned[HISTORY] = folder / f"{HISTORY}.parquet"
+    target.replace(cleaned[HISTORY])
 
 
 def _recorded_column(name: str, missing: Sequence[str], *, at_list: bool) -> str:
@@ -158,6 +168,12 @@ def _own_column(name: str) -> str:
     return f"d.{name} AS {name}"
 
 
+def _missing_note(missing: Sequence[str], *, at_list: bool) -> str:
+    prices = _LIST_PRICES if at_list and "amount" in missing else ""
+    lacking = ", ".join(missing)
+    return f"The stage history does not record {lacking}: today's values are used for the past{prices}."
+
+
 def _later_note(changed: int) -> str:
     who = "1 deal stands" if changed == 1 else f"{changed:,} deals stand"
     return (
@@ -203,7 +219,7 @@ def _derived_column(name: str, zone: str, *, at_list: bool) -> str:
     return _own_column(name)
 
 
-def _derived_events(
+def _derived_dates(
     con: duckdb.DuckDBPyConnection, deals: str, stage_dates: dict[str, str], observed_until: dt.date
 ) -> str:
     """SQL of (opportunity_id, stage, on_date, place): one row per event, in order within a day."""
