@@ -102,7 +102,7 @@ def _timeline(
         return None
     watched = _watched(rule, fields)
     parts = [
-        _changes(con, stream, sources[stream.source], fields, zone)
+        _changes(stream, sources[stream.source], fields, zone)
         for stream in rule.streams
         if not stream.is_end and _gives(stream, sources[stream.source])
     ]
@@ -148,9 +148,7 @@ def _watched(rule: Timeline, fields: Sequence[str]) -> list[str]:
     return [name for name in fields if any(stream.old and name in stream.values for stream in rule.streams)]
 
 
-def _changes(
-    con: duckdb.DuckDBPyConnection, stream: Stream, source: Source, fields: Sequence[str], zone: str
-) -> str:
+def _changes(stream: Stream, source: Source, fields: Sequence[str], zone: str) -> str:
     """SQL of (k, moment, written, new_<field>, old_<field>, file, n): what each row says."""
     picks = []
     for name in fields:

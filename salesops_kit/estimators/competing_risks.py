@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from salesops_kit.estimators.intervals import CONFIDENCE, Array, Numbers, ratio, wilson, z_value
+from salesops_kit.estimators.intervals import Array, Numbers, ratio, wilson, z_value
 
 LEAST_RECORDS = 5
 _ROUNDING = 1e-12
@@ -125,10 +125,8 @@ def kaplan_meier(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return curve
 
 
-def log_log_interval(
-    probability: Numbers, variance: Numbers, confidence: float = CONFIDENCE, n: Numbers = np.nan
-) -> tuple[Array, Array]:
-    """Limits of a probability on the complementary log-log scale, so that they stay within 0 and 1.
+def log_log_interval(probability: Numbers, variance: Numbers, n: Numbers = np.nan) -> tuple[Array, Array]:
+    """The 95 % limits of a probability on the complementary log-log scale, so that they stay within 0 and 1.
 
     Where the probability is 0 or 1 or the variance 0 that scale has no width; there Wilson's interval
     for ``n`` records is given when ``n`` is known, else the point itself.
@@ -138,10 +136,10 @@ def log_log_interval(
     )
     inner = (share > _ROUNDING) & (share < 1 - _ROUNDING) & (spread > 0)
     safe = np.where(inner, share, 0.5)
-    width = z_value(confidence) * np.sqrt(np.where(inner, spread, 0)) / np.abs(safe * np.log(safe))
+    width = z_value() * np.sqrt(np.where(inner, spread, 0)) / np.abs(safe * np.log(safe))
     # Beyond e^30 the limits are 0 and 1 to the last bit, and the exponential would overflow.
     low, high = safe ** np.exp(np.minimum(width, 30)), safe ** np.exp(-width)
-    edge_low, edge_high = wilson(share * size, size, confidence)
+    edge_low, edge_high = wilson(share * size, size)
     edge_low, edge_high = (np.where(np.isnan(edge), share, edge) for edge in (edge_low, edge_high))
     return np.where(inner, low, edge_low), np.where(inner, high, edge_high)
 

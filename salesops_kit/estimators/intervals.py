@@ -81,16 +81,16 @@ def difference(
     return gap, gap - below, gap + above
 
 
-def median_interval(values: Numbers, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Limits of the median from order statistics, exact for any distribution.
+def median_interval(values: Numbers) -> tuple[float, float]:
+    """The 95 % limits of the median from order statistics, exact for any distribution.
 
-    Missing where there are too few values for any pair of them to reach the confidence.
+    Missing where there are too few values for any pair of them to reach that confidence.
 
     >>> median_interval(range(1, 11))
     (2.0, 9.0)
     """
     ordered = np.sort(np.asarray(values, float))
-    tail, count = (1 - confidence) / 2, len(ordered)
+    tail, count = (1 - CONFIDENCE) / 2, len(ordered)
     # One and a bit above the quantile of the binomial, which is missing for a handful of values.
     below = min(int(np.nan_to_num(special.bdtrik(tail, count, 0.5))) + 2, count)
     # P(fewer than `below` values lie under the median) must not exceed half of what is left out.

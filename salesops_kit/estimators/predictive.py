@@ -62,9 +62,9 @@ class Predictive:
         spread = float((weights * self.draws).sum()) / count**2
         return float(np.abs(self.draws - actual).mean()) - spread
 
-    def shifted(self, by: float, floor: float = -np.inf) -> Predictive:
-        """The distribution moved by an amount, what falls below ``floor`` put there."""
-        return Predictive.of(np.maximum(self.draws + by, floor))
+    def shifted(self, by: float) -> Predictive:
+        """The distribution moved by an amount."""
+        return Predictive(self.draws + by)
 
 
 def pinball(actual: Numbers, forecast: Numbers, share: float) -> Array:
@@ -95,17 +95,6 @@ def bias(actual: Numbers, forecast: Numbers) -> float:
     """
     truth, guess = np.asarray(actual, float), np.asarray(forecast, float)
     return float((guess - truth).sum() / truth.sum()) if truth.sum() > 0 else float("nan")
-
-
-def mape(actual: Numbers, forecast: Numbers) -> float:
-    """The mean of absolute errors / actuals over actuals above 0; missing without one.
-
-    >>> round(mape([100, 120, 90, 110], [110, 115, 100, 100]), 4)
-    0.0859
-    """
-    truth, guess = np.asarray(actual, float), np.asarray(forecast, float)
-    usable = truth > 0
-    return float((np.abs(guess - truth)[usable] / truth[usable]).mean()) if usable.any() else float("nan")
 
 
 def mase(actual: Numbers, forecast: Numbers, naive: Numbers) -> float:

@@ -21,10 +21,8 @@ class Prior:
     strength: float
 
 
-def shrink(
-    successes: Numbers, n: Numbers, prior: Prior, confidence: float = CONFIDENCE
-) -> tuple[Array, Array, Array]:
-    """The posterior mean of each group's rate and its equal-tailed credible interval.
+def shrink(successes: Numbers, n: Numbers, prior: Prior) -> tuple[Array, Array, Array]:
+    """The posterior mean of each group's rate and its equal-tailed 95 % credible interval.
 
     The rate is ``(successes + mean x strength) / (n + strength)``. A group without deals gets the
     prior's mean. A prior without a mean (no deals anywhere) gives missing values.
@@ -36,7 +34,7 @@ def shrink(
     won, size = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
     alpha = prior.mean * prior.strength + won
     beta = (1 - prior.mean) * prior.strength + size - won
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     rate = alpha / (alpha + beta)
     # With a mean of exactly 0 or 1 the beta distribution is a point, which the quantile function refuses.
     proper = (alpha > 0) & (beta > 0)

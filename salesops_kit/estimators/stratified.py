@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from salesops_kit.estimators.intervals import CONFIDENCE, Numbers, z_value
+from salesops_kit.estimators.intervals import Numbers, z_value
 
 
 @dataclass(frozen=True)
 class StratifiedDifference:
-    """The Mantel-Haenszel difference of two proportions with its limits, and the p-value of none."""
+    """The Mantel-Haenszel difference of two proportions with its 95 % limits, and the p-value of none."""
 
     difference: float
     low: float
@@ -26,7 +26,6 @@ def mantel_haenszel(
     n: Numbers,
     other_successes: Numbers,
     other_n: Numbers,
-    confidence: float = CONFIDENCE,
 ) -> StratifiedDifference:
     """The first proportion less the second, averaged over strata in which both were seen.
 
@@ -55,7 +54,7 @@ def mantel_haenszel(
     ) / total**2
     spread = (won * (other_size - other_won) + other_won * (size - won)) / (2 * total)
     variance = max(float((gap * (skew / total**2).sum() + spread.sum()) / weight**2), 0.0)
-    half = z_value(confidence) * float(np.sqrt(variance))
+    half = z_value() * float(np.sqrt(variance))
     all_won = won + other_won
     chance = size * other_size * all_won * (total - all_won) / (total**2 * np.maximum(total - 1, 1))
     p_value = missing

@@ -306,7 +306,6 @@ def canonical(
     given: Mapping[str, object],
     *,
     names: Mapping[str, Sequence[str]],
-    kind: str = "parameter",
     **place: str | int | None,
 ) -> tuple[dict[str, Value], list[Problem]]:
     """Every parameter of a contract with its typed value, in the contract's order, and all problems.
@@ -314,7 +313,9 @@ def canonical(
     A name outside the contract is a problem with the nearest valid names; a parameter that is not
     given keeps its default, which is checked against ``names`` too.
     """
-    problems = [unknown(kind, name, list(parameters), **place) for name in given if name not in parameters]
+    problems = [
+        unknown("parameter", name, list(parameters), **place) for name in given if name not in parameters
+    ]
     values: dict[str, Value] = {}
     for parameter in parameters.values():
         raw = given.get(parameter.name, parameter.default)

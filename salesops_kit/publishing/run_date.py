@@ -10,7 +10,8 @@ from salesops_kit.errors import InputError, Problem, Problems
 from salesops_kit.periods import FiscalCalendar, Period, parse_day
 from salesops_kit.publishing.plan_file import LoadedPlan, Text
 
-CURRENT, LATEST, PREVIOUS = QUARTERS = ("current", "latest", "previous")
+CURRENT = "current"
+QUARTERS = (CURRENT, "latest", "previous")
 RUN_DATE = "run-date"
 
 
