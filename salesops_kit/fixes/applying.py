@@ -16,7 +16,7 @@ from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, TABLES
 from salesops_kit.data.dataset import Rows
 from salesops_kit.data.stages import OPEN
 from salesops_kit.errors import InputError, Problem, did_you_mean, unknown
-from salesops_kit.fixes.by_hand import by_hand, known_ids
+from salesops_kit.fixes.by_hand import Ids, by_hand
 from salesops_kit.fixes.crm import CrmTable
 from salesops_kit.fixes.sheets import FixRow
 from salesops_kit.publishing.spreadsheets import neutralised
@@ -111,7 +111,6 @@ def checked_updates(
     left out and counted; rows that no update can mend are left out too, each with a note that says why.
     """
     checking = _Checking(file, data, tables)
-    known = known_ids(rows, data)
     hand = by_hand(rows, data, {name: table.fields for name, table in tables.items()})
     chosen: dict[tuple[str, str, str], tuple[str, FixRow]] = {}
     unchanged = 0
@@ -119,7 +118,7 @@ def checked_updates(
         if reason := hand.why(row):
             checking.note(row, *reason)
             continue
-        value = _checked(row, checking, known)
+        value = _checked(row, checking, hand.known)
         if value is None:
             continue
         if value == _normal(row.value, _type(row)):
@@ -147,7 +146,7 @@ def _type(row: FixRow) -> str:
     return TABLES[row.table].columns[row.field].type
 
 
-def _checked(row: FixRow, checking: _Checking, known: Mapping[str, set[str]]) -> str | None:
+def _checked(row: FixRow, checking: _Checking, known: Ids) -> str | None:
     """The new value of a row as the CRM reads it; None where something is wrong with the row."""
     before = len(checking.problems)
     if row.table not in checking.tables:
@@ -159,7 +158,7 @@ def _checked(row: FixRow, checking: _Checking, known: Mapping[str, set[str]]) ->
         other = did_you_mean(row.field, list(crm.fields))
         checking.problem(row, f"{crm.object} has no field for {row.field!r}", column="field", next_step=other)
         return None
-    if row.record_id not in known.get(row.table, set()):
+    if row.record_id not in known.get(row.table, ()):
         what = f"the data has no such record in {row.table}"
         checking.problem(row, what, column="record_id", got=row.record_id)
     if neutralised(row.new_value) != row.new_value and _type(row) not in NUMBERS:

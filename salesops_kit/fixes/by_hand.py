@@ -64,7 +64,7 @@ class ByHand:
 
 def by_hand(rows: Sequence[FixRow], data: Rows, fields: Mapping[str, Collection[str]]) -> ByHand:
     """What tells of these rows which are mended by hand; ``fields`` are those of an update file by table."""
-    return ByHand(data, fields, known_ids(rows, data), _set_aside(data))
+    return ByHand(data, fields, _known_ids(rows, data), _set_aside(data))
 
 
 def is_merge(text: str) -> bool:
@@ -100,7 +100,7 @@ def marked(frame: pd.DataFrame, data: Rows) -> pd.DataFrame:
     )
 
 
-def known_ids(rows: Sequence[FixRow], data: Rows) -> dict[str, set[str]]:
+def _known_ids(rows: Sequence[FixRow], data: Rows) -> dict[str, set[str]]:
     """The ids of the rows' records that the data knows, by table."""
     found: dict[str, set[str]] = {}
     for name in sorted({row.table for row in rows} & set(data.tables) & set(TABLES)):
