@@ -178,7 +178,9 @@ def _credits(units: ir.Table, touched: ir.Table, measures: Sequence[str]) -> pd.
         result[f"{measure}_first"] = amounts.where(found["is_first"], Decimal(0))
         result[f"{measure}_last"] = amounts.where(found["is_last"], Decimal(0))
         result[f"{measure}_linear"] = amounts.astype(float) / found["touches"]
-    return result.groupby(["is_touch", "value"], as_index=False, dropna=False).sum()
+    summed = result.groupby(["is_touch", "value"], as_index=False, dropna=False).sum()
+    # Where no touch has one, a column of nothing but missing texts is taken for numbers.
+    return summed.astype({"value": object})
 
 
 def _finished(found: pd.DataFrame, by: By, *, has_leads: bool) -> pd.DataFrame:
