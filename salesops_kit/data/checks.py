@@ -10,10 +10,13 @@ from typing import Literal
 from salesops_kit.data.contracts import Table
 from salesops_kit.data.engine import parquet, sql_name, sql_text
 from salesops_kit.data.importer import Staged
+from salesops_kit.data.stages import IS_CLOSED
 from salesops_kit.data.values import EXPECTED
 
 SET_ASIDE: Literal["set aside"] = "set aside"
 KEPT: Literal["kept"] = "kept"
+# What a table's rules read besides what its ids refer to.
+ALSO_READ = {"opportunities": ("stages",)}
 _INTERVALS = (
     ("valid_from_date", "valid_to_date"),
     ("period_start_date", "period_end_date"),
@@ -43,7 +46,10 @@ class Check:
 
 
 def row_checks(staged: Staged, cleaned: Mapping[str, Path]) -> Iterator[Check]:
-    """Every rule of a table's contract but its key; ``cleaned`` are the tables that it may refer to."""
+    """Every rule of a table's contract but its key; ``cleaned`` are the tables that it may refer to.
+
+    Those of ``opportunities`` read the temporary table of :func:`~salesops_kit.data.stages.find_closed`.
+    """
     table = staged.table
     present = [column for column in table.columns.values() if column.name not in staged.absent]
     for name in staged.masked:
@@ -129,7 +135,7 @@ def _deal_checks(staged: Staged) -> Iterator[Check]:
         # The session's zone is the business zone.
         yield Check(
             "closed before it was created; left out of durations", "close_date",
-            "close_date < coalesce(created_date, created_at::DATE)", KEPT,
+            f"close_date < coalesce(created_date, created_at::DATE) AND {IS_CLOSED}", KEPT,
             "a close date on or after creation", shows="value",
         )  # fmt: skip
     if "amount" in have:

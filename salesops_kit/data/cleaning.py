@@ -7,10 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from salesops_kit.data.checks import KEPT, SET_ASIDE, Check, row_checks
+from salesops_kit.data.checks import ALSO_READ, KEPT, SET_ASIDE, Check, row_checks
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
 from salesops_kit.data.importer import Import, Staged
 from salesops_kit.data.spelling import changed_columns, find_spellings, respell, spelling_checks
+from salesops_kit.data.stages import find_closed
 
 __all__ = ["EXCLUSIONS", "EXCLUSION_COLUMNS", "KEPT", "SET_ASIDE", "clean"]
 
@@ -55,6 +56,8 @@ def clean(con: duckdb.DuckDBPyConnection, imported: Import, *, folder: Path) -> 
             for check in spelling_checks(staged, respelt):
                 _record(con, imported, staged, check)
             respell(con, staged, respelt)
+        if name == "opportunities":
+            find_closed(con, {**cleaned, name: staged.path}, imported.settings)
         broken = _broken(con, staged, list(row_checks(staged, cleaned)))
         for check in broken:
             _record(con, imported, staged, check)
@@ -63,13 +66,13 @@ def clean(con: duckdb.DuckDBPyConnection, imported: Import, *, folder: Path) -> 
 
 
 def _parents_first(staged: Mapping[str, Staged]) -> list[str]:
-    """Table names, referenced tables before those that refer to them."""
+    """Table names, the tables that rows are checked against before those that are checked."""
     order: list[str] = []
 
     def visit(name: str) -> None:
         if name in order or name not in staged:
             return
-        for parent in staged[name].table.references.values():
+        for parent in (*staged[name].table.references.values(), *ALSO_READ.get(name, ())):
             if parent != name:
                 visit(parent)
         order.append(name)

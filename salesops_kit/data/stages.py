@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pandas as pd
@@ -22,6 +24,22 @@ COLUMNS = {
 }
 # The stage of a deal that is known to be open when its stage is not known.
 OPEN = "(open)"
+CLOSED = "closed_stages"
+# SQL that is true for a deal in one of the stages of :func:`find_closed`.
+IS_CLOSED = f"(coalesce(pipeline, ''), stage) IN (SELECT (pipeline, stage) FROM {CLOSED})"
+
+
+def find_closed(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Path], settings: Settings) -> None:
+    """Create the temporary table ``closed_stages`` (pipeline, stage): those in which a deal is over, as
+    :func:`complete_stages` has them, from the deals and, where there is one, the table of stages."""
+    listed = {name: tables[name] for name in ("opportunities", "stages") if name in tables}
+    merged = _listed(con, listed, settings, ()).stages
+    con.register("closed_frame", merged.loc[merged["is_closed"], ["pipeline", "stage"]])
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {CLOSED} AS "
+        "SELECT pipeline::VARCHAR AS pipeline, stage::VARCHAR AS stage FROM closed_frame"
+    )
+    con.unregister("closed_frame")
 
 
 def complete_stages(
@@ -34,35 +52,17 @@ def complete_stages(
 ) -> list[str]:
     """Write ``stages.parquet`` with every (pipeline, stage) that occurs or that ``also`` names, in
     order; returns what had to be assumed, as sentences. Deals without a pipeline have the pipeline ``''``."""
-    seen = _seen(con, cleaned)
-    pipelines = sorted(seen["pipeline"].unique())
-    extra = pd.DataFrame(
-        [(pipeline, stage) for pipeline in pipelines for stage in also], columns=["pipeline", "stage"]
-    )
-    seen = seen.merge(extra, on=["pipeline", "stage"], how="outer")
-    known = _known(con, cleaned, settings, pipelines)
+    found = _listed(con, cleaned, settings, also)
     notes = []
-    merged = seen.merge(known, on=["pipeline", "stage"], how="outer", suffixes=("_seen", ""))
-    missing = merged["position"].isna()
-    if missing.any():
-        guessed = _guess(merged[missing])
-        names = ", ".join(sorted(set(merged.loc[missing, "stage"]) - {OPEN})[:8])
-        if not names:
-            pass  # only the stage of deals whose stage is not known
-        elif known.empty:
-            notes.append(
-                f"No stage list is given: stages, their order and what is won or lost are inferred ({names})."
-            )
-        else:
-            notes.append(f"Stages that the stage list lacks are placed before its first stage: {names}.")
-        for column in ("is_closed", "is_won"):
-            merged.loc[missing, column] = guessed[column]
-        # Before all others, so that a mistyped stage does not stand between two that follow each other.
-        merged.loc[missing, "position"] = guessed["rank"] - len(guessed) - 1
-    merged["is_closed"] = merged["is_closed"].fillna(value=False).astype(bool)
-    merged["is_won"] = merged["is_won"].fillna(value=False).astype(bool)
+    names = ", ".join(found.guessed[:8])
+    if names and not found.is_given:
+        notes.append(
+            f"No stage list is given: stages, their order and what is won or lost are inferred ({names})."
+        )
+    elif names:
+        notes.append(f"Stages that the stage list lacks are placed before its first stage: {names}.")
     # Positions 1, 2, ... per pipeline: open stages in order, then the closed ones.
-    merged = merged.sort_values(["pipeline", "is_closed", "position", "stage"], kind="stable")
+    merged = found.stages.sort_values(["pipeline", "is_closed", "position", "stage"], kind="stable")
     merged["position"] = merged.groupby("pipeline").cumcount() + 1
     stages = merged[list(COLUMNS)].sort_values(["pipeline", "position"]).reset_index(drop=True)
     con.register("stages_frame", stages)
@@ -73,7 +73,40 @@ def complete_stages(
     return notes
 
 
-def _seen(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> pd.DataFrame:
+class _Listed(NamedTuple):
+    """Every stage; the names, in order, of those that had to be guessed; whether a list was given."""
+
+    stages: pd.DataFrame
+    guessed: list[str]
+    is_given: bool
+
+
+def _listed(
+    con: duckdb.DuckDBPyConnection, tables: Mapping[str, Path], settings: Settings, also: tuple[str, ...]
+) -> _Listed:
+    seen = _seen(con, tables)
+    pipelines = sorted(seen["pipeline"].unique())
+    extra = pd.DataFrame(
+        [(pipeline, stage) for pipeline in pipelines for stage in also], columns=["pipeline", "stage"]
+    )
+    seen = seen.merge(extra, on=["pipeline", "stage"], how="outer")
+    known = _known(con, tables, settings, pipelines)
+    merged = seen.merge(known, on=["pipeline", "stage"], how="outer", suffixes=("_seen", ""))
+    missing = merged["position"].isna()
+    if missing.any():
+        guessed = _guess(merged[missing])
+        for column in ("is_closed", "is_won"):
+            merged.loc[missing, column] = guessed[column]
+        # Before all others, so that a mistyped stage does not stand between two that follow each other.
+        merged.loc[missing, "position"] = guessed["rank"] - len(guessed) - 1
+    for column in ("is_closed", "is_won"):
+        merged[column] = merged[column].fillna(value=False).astype(bool)
+    # The stage of deals whose stage is not known has no name that anybody gave.
+    names = sorted(set(merged.loc[missing, "stage"]) - {OPEN})
+    return _Listed(merged, names, is_given=not known.empty)
+
+
+def _seen(con: duckdb.DuckDBPyConnection, cleaned: Mapping[str, Path]) -> pd.DataFrame:
     """Every (pipeline, stage) of deals and history, with what the deals say of it."""
     deals = parquet(cleaned["opportunities"])
     # Where is_won is left empty for some deals, those that have it are the closed ones.
@@ -83,7 +116,8 @@ def _seen(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> pd.DataFr
     query = (
         f"SELECT coalesce(pipeline, '') AS pipeline, stage, coalesce(avg(is_closed::INT), "
         f"CASE WHEN bool_or(is_won IS NOT NULL) THEN {decided} END) AS closed_share, "
-        f"avg(is_won::INT) AS won_share, avg(probability) AS mean_probability FROM {deals} GROUP BY 1, 2"
+        f"avg(is_won::INT) AS won_share, avg(probability) AS mean_probability FROM {deals} "
+        "WHERE stage IS NOT NULL GROUP BY 1, 2"
     )
     if "opportunity_history" in cleaned:
         history = parquet(cleaned["opportunity_history"])
@@ -97,7 +131,7 @@ def _seen(con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path]) -> pd.DataFr
 
 
 def _known(
-    con: duckdb.DuckDBPyConnection, cleaned: dict[str, Path], settings: Settings, pipelines: list[str]
+    con: duckdb.DuckDBPyConnection, cleaned: Mapping[str, Path], settings: Settings, pipelines: list[str]
 ) -> pd.DataFrame:
     """The declared stages. A list without pipelines holds for every pipeline of the deals."""
     columns = list(COLUMNS)

@@ -200,6 +200,27 @@ def test_an_interval_that_ends_before_it_begins_is_flagged(desk: Any) -> None:
     assert [row["problem"] for row in made.exclusions()] == ["it ends before it begins (valid_from_date)"]
 
 
+STAGE_LIST = "stage,position,is_closed,is_won\nTalk,1,false,false\nOver,2,true,true\n"
+
+
+@pytest.mark.parametrize(
+    ("stages", "more"),
+    [
+        ({"stages": STAGE_LIST}, ["Over"]),
+        ({"settings": "stages: [{stage: Talk}, {stage: Over, is_closed: true, is_won: true}]\n"}, ["Over"]),
+        ({}, []),
+    ],
+)
+def test_only_what_is_closed_can_be_closed_before_it_was_created(
+    desk: Any, stages: dict[str, str], more: list[str]
+) -> None:
+    """An open deal whose expected close date lies before its creation is overdue, which is another check."""
+    rows = [f"{n},{stage},1.00,2026-03-02,2026-03-01" for n, stage in enumerate(["Talk", "Won", "Over", ""])]
+    made = desk.load(desk.deals(*rows), **stages)
+    flagged = [row["key"] for row in made.exclusions("kept") if row["column_name"] == "close_date"]
+    assert flagged == ["1", *("2" for _stage in more)]
+
+
 def test_set_aside_money_is_listed_with_its_deal(desk: Any) -> None:
     made = desk.load("opportunity_id,owner_id,stage,amount,close_date\na,r1,Won,70,2026-02-30\n")
     (row,) = made.exclusions("set aside")
