@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salesops_kit.analysis.funnel import bottlenecks, company_reference, conversion, cycle, time_in_stage
+from salesops_kit.analysis.funnel import (
+    bookings,
+    bottlenecks,
+    company_reference,
+    conversion,
+    cycle,
+    time_in_stage,
+)
 from salesops_kit.analysis.funnel._stages import with_reference
 from salesops_kit.analysis.funnel._transitions import CAUSES, Window, count_transitions, window
 from salesops_kit.errors import NotAvailableError
@@ -592,6 +599,26 @@ def test_cycle_in_a_period_sees_only_its_days() -> None:
     before = run_cycle(known_cycle(), as_of=on(99))
     assert before["closed"].sum() == 0
     assert before["closed_only_mean"].isna().all()
+
+
+@pytest.mark.parametrize("trailing_quarters", [0, 1])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_cycle_counts_what_is_won_with_a_close_date_later_in_the_quarter(
+    trailing_quarters: int, *, is_named: bool
+) -> None:
+    quarter = Settings().fiscal.quarter_of(on(40))
+    first = Change(quarter.start)
+    ends = {"before": 39, "today": 40, "later": 50, "last": (Q1.last_day - DAY0).days, "next": 200}
+    walks = [
+        deal(name, [first, first.then(on(40), stage="Closed Won", close_date=on(end))])
+        for name, end in ends.items()
+    ]
+    walks.append(deal("not yet", [first, first.then(on(41), stage="Closed Won", close_date=on(41))]))
+    period = quarter if is_named else None
+    frame = run_cycle(walks, as_of=on(40), period=period, trailing_quarters=trailing_quarters)
+    booked = bookings(states_table(walks), as_of=on(40), period=quarter, settings=Settings(), quarters=1)
+    is_all = not is_named and not trailing_quarters
+    assert frame.loc["won", "closed"] == booked["deals_won"].iloc[0] + is_all == 4 + is_all
 
 
 def test_cycle_by_team_and_a_negative_length() -> None:

@@ -79,8 +79,9 @@ def cycle(
 ) -> pd.DataFrame:
     """Days from created to won, and to lost, with and without the deals still open.
 
-    Two rows per group of ``by``: ``outcome`` won and lost. ``closed`` deals ended so, with a close date
-    in the window (the period, the ``trailing_quarters`` that end with it, or all history).
+    Two rows per group of ``by``: ``outcome`` won and lost. ``closed`` deals ended so, as known at the end
+    of ``as_of``, with a close date in the window (the period, the ``trailing_quarters`` that end with it, or
+    all history).
 
     ``incidence`` (0-1) is the Aalen-Johansen share of deals that has ended so by the highest age seen;
     ``p50`` and ``p75`` are the ages in days by which half and three quarters *of those* have: open deals,
@@ -103,7 +104,9 @@ def cycle(
     reasons = excluded_reasons(opportunities, settings)
     columns = ["created_date", "loss_reason"] if reasons else ["created_date"]
     days = window(as_of, period, settings, trailing_quarters)
-    closed_in = None if days.start is None else Period(days.start, days.last + dt.timedelta(days=1), "")
+    # A deal that is closed may have a close date later in its quarter, which bookings count too.
+    ends = period or settings.fiscal.quarter_of(days.last)
+    closed_in = None if days.start is None else Period(days.start, ends.end, "")
 
     open_rows = opportunity_states.filter(is_open(opportunity_states))
     joined = join_dimensions(open_rows, dimensions, tables, columns)
@@ -118,7 +121,7 @@ def cycle(
     competing = _competing(ages, names)
 
     closed = join_dimensions(
-        closed_or_open(opportunity_states, min(as_of, days.last), closed_in), dimensions, tables, columns
+        closed_or_open(opportunity_states, as_of, closed_in), dimensions, tables, columns
     )
     closed = closed.mutate(outcome=outcome(closed, reasons, closed.loss_reason if reasons else None))
     closed = closed.filter(closed.outcome.isin(ENDS))
