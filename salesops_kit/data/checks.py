@@ -15,6 +15,7 @@ from salesops_kit.data.values import EXPECTED
 
 SET_ASIDE: Literal["set aside"] = "set aside"
 KEPT: Literal["kept"] = "kept"
+NO_CURRENCY = "no currency is named; the base currency is assumed"
 # What a table's rules read besides what its ids refer to.
 ALSO_READ = {"opportunities": ("stages",)}
 _INTERVALS = (
@@ -142,6 +143,5 @@ def _deal_checks(staged: Staged) -> Iterator[Check]:
         yield Check("a negative amount", "amount", "amount < 0", KEPT, "0 or more", shows="value")
     if "currency" in have:
         yield Check(
-            "no currency is named; the base currency is assumed", "currency",
-            "currency IS NULL AND amount IS NOT NULL", KEPT, "a currency code",
+            NO_CURRENCY, "currency", "currency IS NULL AND amount IS NOT NULL", KEPT, "a currency code",
         )  # fmt: skip

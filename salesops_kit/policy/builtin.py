@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 
 class Builtin(NamedTuple):
-    """A built-in check: default thresholds, and the table it looks at (empty: what the import flags)."""
+    """A built-in check: default thresholds, the table it looks at (empty: what the import flags), and whether
+    it looks at what the import flags besides, which is not known of an earlier snapshot."""
 
     thresholds: Mapping[str, float]
     table: str = "opportunities"
+    reads_flags: bool = False
 
 
 BUILTINS: Mapping[str, Builtin] = MappingProxyType(
@@ -21,6 +23,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "stage_regression": Builtin({}),
         "stale": Builtin({"fewest": 20, "share": 0.9}),
         "pushes": Builtin({"at_least": 3}),
+        "missing_currency": Builtin({}, reads_flags=True),
         "outlier_amount": Builtin({"spread": 3.0, "fewest": 20}),
         "inactive_owner": Builtin({}),
         "orphan_account": Builtin({}),

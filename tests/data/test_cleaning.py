@@ -200,6 +200,23 @@ def test_an_interval_that_ends_before_it_begins_is_flagged(desk: Any) -> None:
     assert [row["problem"] for row in made.exclusions()] == ["it ends before it begins (valid_from_date)"]
 
 
+@pytest.mark.parametrize("has_history", [True, False])
+def test_a_deal_without_a_currency_is_found_whatever_the_history_says(
+    desk: Any, *, has_history: bool
+) -> None:
+    history = "opportunity_id,changed_at,stage,amount,currency\na,2026-01-05T10:00:00Z,Talk,5.00,USD\n"
+    made = desk.load(
+        "opportunity_id,stage,amount,currency,created_date\n"
+        "a,Talk,5.00,,2026-01-05\nb,Talk,7.00,USD,2026-01-05\nc,Talk,,,2026-01-05\n",
+        **({"opportunity_history": history} if has_history else {}),
+    )
+    found = table(made, "quality.checks").set_index("check_id")
+    assert found.loc["missing-currency", ["rows", "status", "judged"]].tolist() == [1, "raised", 3]
+    assert table(made, "quality.fix_list").query("check_id == 'missing-currency'")["record_id"].tolist() == [
+        "a"
+    ]
+
+
 STAGE_LIST = "stage,position,is_closed,is_won\nTalk,1,false,false\nOver,2,true,true\n"
 
 

@@ -15,7 +15,8 @@ from salesops_kit.analysis.quality._sources import Sources, sources, with_marks
 from salesops_kit.data.engine import collect
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
-from salesops_kit.policy.model import Policy
+from salesops_kit.policy.builtin import BUILTINS
+from salesops_kit.policy.model import Check, Policy
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
 
@@ -88,7 +89,7 @@ def checks(
                 "judged": found.judged.get(check.id, float("nan")),
                 "reason": found.skipped.get(check.id, ""),
                 **_counted(mine, named),
-                "previous_rows": _previous(before, check.id, found),
+                "previous_rows": _previous(before, check, found),
             }
         )
     frame = pd.DataFrame(
@@ -154,10 +155,11 @@ def sources_of(earlier: ir.Table, day: dt.date, data: Sources) -> Sources:
     )  # fmt: skip
 
 
-def _previous(before: Findings | None, check_id: str, now: Findings) -> float:
-    if before is None or check_id not in before.judged or check_id not in now.judged:
+def _previous(before: Findings | None, check: Check, now: Findings) -> float:
+    looks_further = check.builtin in BUILTINS and BUILTINS[check.builtin].reads_flags
+    if before is None or looks_further or check.id not in before.judged or check.id not in now.judged:
         return float("nan")
-    mine = before.records[before.records["check_id"] == check_id]
+    mine = before.records[before.records["check_id"] == check.id]
     return float(mine["record_id"].nunique())
 
 

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from salesops_kit.analysis.quality._sources import Sources
+from salesops_kit.data.checks import NO_CURRENCY
 from salesops_kit.data.engine import collect
 from salesops_kit.data.predicates import holds, is_missing
 from salesops_kit.data.stages import OPEN
@@ -240,6 +241,19 @@ def _inactive_owner(check: Check, data: Sources) -> ir.BooleanValue:
     return is_true(data.deals.owner_id.isin(gone.owner_id))
 
 
+def _missing_currency(check: Check, data: Sources) -> ir.BooleanValue:
+    _refuse_unfilled(data.policy, TABLE, "currency")
+    deals = data.deals
+    if "currency" not in deals.columns:
+        raise _LackingError(_("The data has no {columns}.").format(columns="currency"))
+    lacking = is_missing(deals.currency) & deals.amount.notnull()
+    if data.exclusions is None:
+        return lacking
+    # The history may tell the currency of a deal whose own record lacks it.
+    flagged = data.exclusions.filter(data.exclusions.problem == NO_CURRENCY)
+    return lacking | is_true(deals.opportunity_id.isin(flagged.opportunity_id))
+
+
 def _orphan_account(check: Check, data: Sources) -> ir.BooleanValue:
     _refuse_unfilled(data.policy, TABLE, "account_id")
     if "account_id" not in data.deals.columns:
@@ -306,6 +320,7 @@ _BUILT_IN: dict[str, Callable[[Check, Sources], ir.BooleanValue]] = {
     "stale": _stale,
     "pushes": _pushes,
     "outlier_amount": _outlier_amount,
+    "missing_currency": _missing_currency,
     "inactive_owner": _inactive_owner,
     "orphan_account": _orphan_account,
     "unknown_stage": _unknown_stage,
