@@ -16,8 +16,10 @@ from salesops_kit.data.values import EXPECTED
 SET_ASIDE: Literal["set aside"] = "set aside"
 KEPT: Literal["kept"] = "kept"
 NO_CURRENCY = "no currency is named; the base currency is assumed"
-# What a table's rules read besides what its ids refer to.
-ALSO_READ = {"opportunities": ("stages",)}
+UNKNOWN_TEAM = "an unknown team; its target counts beside those of the teams"
+# The tables whose teams are looked up, and what a table's rules read besides what its ids refer to.
+TARGETS, _TEAMS = ("plan", "quotas"), ("team_memberships", "teams")
+ALSO_READ = {"opportunities": ("stages",), **dict.fromkeys(TARGETS, _TEAMS)}
 _INTERVALS = (
     ("valid_from_date", "valid_to_date"),
     ("period_start_date", "period_end_date"),
@@ -82,6 +84,8 @@ def row_checks(staged: Staged, cleaned: Mapping[str, Path]) -> Iterator[Check]:
             )  # fmt: skip
     yield from _interval_checks(staged)
     yield from _reference_checks(staged, cleaned)
+    if table.name in TARGETS and "team" not in staged.absent:
+        yield from _team_checks(cleaned)
     if table.name == "opportunities":
         yield from _deal_checks(staged)
     if table.name == "fx_rates":
@@ -128,6 +132,22 @@ def _reference_checks(staged: Staged, cleaned: Mapping[str, Path]) -> Iterator[C
             )  # fmt: skip
         if table.name == "opportunities" and table.columns[name].nullable:
             yield Check(f"no {name.removesuffix('_id')} is named", name, f"{column} IS NULL", KEPT, "a value")
+
+
+def _team_checks(cleaned: Mapping[str, Path]) -> Iterator[Check]:
+    columns = [("team", name) for name in _TEAMS if name in cleaned]
+    columns += [("parent_team", "teams")] if "teams" in cleaned else []
+    if not columns:
+        return
+    named = " UNION ".join(
+        f"SELECT {column} AS known FROM {parquet(cleaned[name])}" for column, name in columns
+    )
+    known = f"(SELECT known FROM ({named}) WHERE known IS NOT NULL)"
+    nearness = "(damerau_levenshtein(lower(known), lower(team)), known)"
+    yield Check(
+        UNKNOWN_TEAM, "team", f"team IS NOT NULL AND team NOT IN {known} AND EXISTS {known}", KEPT,
+        f"(SELECT min_by(known, {nearness}) FROM {known})", expected_is_sql=True, shows="value",
+    )  # fmt: skip
 
 
 def _deal_checks(staged: Staged) -> Iterator[Check]:

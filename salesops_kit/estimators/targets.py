@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import ibis.expr.types as ir
 import pandas as pd
 
+from salesops_kit import formats
 from salesops_kit.data.engine import collect
+from salesops_kit.language import ngettext
 from salesops_kit.periods import Period
 from salesops_kit.settings import NO_TEAM, Settings
 
@@ -81,6 +83,43 @@ def whole_target(targets: pd.DataFrame, teams: ir.Table | None) -> tuple[float, 
         return float("nan"), ""
     sources = counted["target_source"].unique()
     return float(counted["target"].sum()), str(sources[0]) if len(sources) == 1 else MIXED
+
+
+def target_notes(targets: pd.DataFrame, teams: ir.Table | None, memberships: ir.Table | None) -> list[str]:
+    """What of the teams' targets may count twice or not at all, in words: those of names that no team has,
+    and, where others have a plan, those of teams that the plan does not name."""
+    notes = []
+    known = _team_names(teams, memberships)
+    strange = sorted(set(targets["team"]) - known) if known else []
+    if strange:
+        text = ngettext(
+            "{teams} has a target and is no team that the data know; it counts beside the targets of the "
+            "teams.",
+            "{teams} have targets and are no teams that the data know; they count beside the targets of the "
+            "teams.",
+            len(strange),
+        )
+        notes.append(text.format(teams=formats.listed([formats.text(name) for name in strange])))
+    is_planned = targets["target_source"] == PLAN
+    unplanned = sorted(set(targets.loc[~is_planned, "team"]) - set(strange))
+    if unplanned and is_planned.any():
+        text = ngettext(
+            "{teams} is not in the plan; the target comes from quotas.",
+            "{teams} are not in the plan; their targets come from quotas.",
+            len(unplanned),
+        )
+        notes.append(text.format(teams=formats.listed([formats.text(name) for name in unplanned])))
+    return notes
+
+
+def _team_names(teams: ir.Table | None, memberships: ir.Table | None) -> set[str]:
+    columns = [] if memberships is None else [memberships.team]
+    columns += (
+        [] if teams is None else [teams[name] for name in ("team", "parent_team") if name in teams.columns]
+    )
+    return {
+        str(name) for column in columns for name in collect(column.name("team").as_table())["team"].dropna()
+    }
 
 
 def _planned(plan: ir.Table | None, quarter: Period, settings: Settings) -> pd.DataFrame:

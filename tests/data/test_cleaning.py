@@ -217,6 +217,29 @@ def test_a_deal_without_a_currency_is_found_whatever_the_history_says(
     ]
 
 
+MEMBERS = "owner_id,team\nr1,Nord\nr2,West\n"
+PLAN = "team,period_start_date,amount\nNrod,2026-01-01,10\nWest,2026-01-01,20\nDach,2026-01-01,5\n"
+QUOTAS = "owner_id,team,period_start_date,period_end_date,quota\n"
+
+
+def test_a_team_of_the_plan_that_no_team_is_called_is_flagged_with_the_nearest(desk: Any) -> None:
+    files = {"plan": PLAN, "quotas": f"{QUOTAS}r1,,2026-01-01,2026-04-01,7\n,west ,2026-01-01,2026-04-01,9\n"}
+    made = desk.load(FEW, team_memberships=MEMBERS, teams="team,parent_team\nWest,Dach\n", **files)
+    flagged = [row for row in made.found("kept") if row[2] == "team"]
+    assert flagged == [
+        ("plan.csv", 2, "team", "Nord", "Nrod"),
+        ("quotas.csv", 3, "team", "West", "west "),
+    ]
+    raised = table(made, "quality.raised").set_index("check_id")
+    assert raised.loc["unknown-team", ["table", "rows"]].tolist() == ["plan", 1]
+    booked = table(made, "funnel.bookings")
+    # All that is planned counts, and the notes name what may be too much.
+    assert booked["target"].iloc[-1] == 10 + 20 + 7
+    assert [note.split(" ")[0] for note in booked.attrs["notes"]] == ["Nrod", "Nord"]
+    # Where no team is known, no name is wrong.
+    assert [row for row in desk.load(FEW, plan=PLAN).found("kept") if row[2] == "team"] == []
+
+
 STAGE_LIST = "stage,position,is_closed,is_won\nTalk,1,false,false\nOver,2,true,true\n"
 
 

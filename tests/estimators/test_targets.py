@@ -8,7 +8,7 @@ from typing import Any
 import ibis
 import pytest
 
-from salesops_kit.estimators.targets import owner_targets, team_targets, whole_target
+from salesops_kit.estimators.targets import owner_targets, target_notes, team_targets, whole_target
 from salesops_kit.settings import Settings
 from tests.states import table_of
 
@@ -121,3 +121,28 @@ def test_the_whole_counts_no_target_twice() -> None:
         plan(("North", JANUARY, 1)), table_of(QUOTAS, [quota(None, "South", 2)]), None, None, Q1, SETTINGS
     )
     assert whole_target(mixed, None) == (3, "several")
+
+
+def test_what_may_count_twice_is_told() -> None:
+    members = table_of(
+        MEMBERS, [("r1", "Nord", None, None), ("r2", "Key", None, None), ("r3", "West", None, None)]
+    )
+    tree = table_of(TEAMS, [("West", "All")])
+    quotas = table_of(QUOTAS, [quota("r1", None, 30), quota("r2", None, 40), quota("r3", None, 50)])
+
+    def told(*names: str, teams: ibis.Table | None = tree, stays: ibis.Table | None = members) -> list[str]:
+        budget = plan(*((name, JANUARY, 1) for name in names))
+        return target_notes(team_targets(budget, quotas, None, members, Q1, SETTINGS), teams, stays)
+
+    assert told("Nrod", "West") == [
+        "Nrod has a target and is no team that the data know; it counts beside the targets of the teams.",
+        "Key and Nord are not in the plan; their targets come from quotas.",
+    ]
+    assert told("Nord", "Key", "All", "West") == []
+    assert told("Nord", "Key", "West", "A", "B\u200b", teams=None) == [
+        "A and B⟨U+200B⟩ have targets and are no teams that the data know; they count beside the targets of "
+        "the teams."
+    ]
+    # Without any list of teams nobody can say which name is wrong; without a plan all is by quotas.
+    assert told("Nrod", "Key", "West", teams=None, stays=None)[1:] == []
+    assert told() == []

@@ -16,7 +16,7 @@ from salesops_kit.estimators.dimensions import join_dimensions, label_groups, ta
 from salesops_kit.estimators.outcomes import won_in
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.states import known_states
-from salesops_kit.estimators.targets import owner_targets, team_targets, whole_target
+from salesops_kit.estimators.targets import owner_targets, target_notes, team_targets, whole_target
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
 from salesops_kit.settings import Settings
@@ -56,7 +56,8 @@ def bookings(
     as known at the end of ``as_of``, base currency, unknown amounts left out); ``bookings_to_day``: of
     these, what was closed no later in its quarter than ``as_of`` is in the last one, which is what an
     unfinished quarter may be compared with; and ``target``, for the last quarter in all, by ``team`` and by
-    ``owner_id``: the plan's budget, else quotas; elsewhere missing.
+    ``owner_id``: the plan's budget, else quotas; elsewhere missing. Targets of names that no team has count,
+    and are noted, as are teams that the plan of the others does not name.
 
     Quarters before the first booking of any group are left out. Without a period the quarter of ``as_of``
     is the last. By ``owner_id``, ``rep_name`` stands beside it where the reps are known. Raises
@@ -88,7 +89,7 @@ def bookings(
     reach = float("inf") if as_of >= last.last_day else (as_of - last.start).days
     won["bookings_to_day"] = won["bookings"].where(into <= reach, 0.0)
 
-    targets = _targets(names, plan, quotas, reps, team_memberships, teams, last, settings)
+    targets, notes = _targets(names, plan, quotas, reps, team_memberships, teams, last, settings)
     groups = won[names].drop_duplicates() if names else pd.DataFrame({"all": [0]})
     if names and targets is not None:
         groups = groups.merge(targets[names], how="outer")
@@ -105,7 +106,9 @@ def bookings(
     frame["days"] = frame["place"].map({place: each.days for place, each in enumerate(shown)})
     frame["is_over"] = frame["place"].map({p: each.last_day <= as_of for p, each in enumerate(shown)})
     ordered = frame.sort_values([*names, "place"], ignore_index=True)[[*names, *_RESULT]]
-    return with_rep_names(ordered, reps)
+    result = with_rep_names(ordered, reps)
+    result.attrs["notes"] = notes
+    return result
 
 
 def _targets(
@@ -117,16 +120,17 @@ def _targets(
     teams: ir.Table | None,
     quarter: Period,
     settings: Settings,
-) -> pd.DataFrame | None:
-    """The targets by the one dimension that has them, or of all; None for other groupings."""
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """The targets by the one dimension that has them, or of all, with notes; None for other groupings."""
     if names == ["owner_id"]:
-        return owner_targets(quotas, quarter)[["owner_id", "target"]]
+        return owner_targets(quotas, quarter)[["owner_id", "target"]], []
     if names in ([], ["team"]):
         by_team = team_targets(plan, quotas, reps, memberships, quarter, settings)
+        notes = target_notes(by_team, teams, memberships)
         if names:
-            return by_team[["team", "target"]]
-        return pd.DataFrame({"target": [whole_target(by_team, teams)[0]]})
-    return None
+            return by_team[["team", "target"]], notes
+        return pd.DataFrame({"target": [whole_target(by_team, teams)[0]]}), notes
+    return None, []
 
 
 def _with_target(

@@ -28,7 +28,7 @@ from salesops_kit.estimators.dimensions import sort_groups
 from salesops_kit.estimators.intervals import CONFIDENCE, wilson
 from salesops_kit.estimators.rep_names import with_rep_names
 from salesops_kit.estimators.shrinkage import Prior, shrink
-from salesops_kit.estimators.targets import owner_targets, team_targets, whole_target
+from salesops_kit.estimators.targets import owner_targets, target_notes, team_targets, whole_target
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
@@ -75,9 +75,10 @@ def coverage(
 
     ``target`` (base currency) comes from the plan's budget for bookings; a team without one takes its own
     quota, else the sum of its reps'; a rep takes the quota. ``target_source`` says which, ``several`` for a
-    sum of different ones. ``won_to_date``: won with a close date in the quarter; ``gap`` = target - won to
-    date; ``open_due`` and ``open_deals``: open with a close date in the quarter, overdue ones included;
-    ``coverage`` = open due / gap.
+    sum of different ones; a target that may count twice, such as that of a name that no team has, is noted.
+    ``won_to_date``: won with a close date in the quarter; ``gap`` = target - won to date; ``open_due`` and
+    ``open_deals``: open with a close date in the quarter, overdue ones included; ``coverage`` = open due /
+    gap.
 
     What it takes is learnt from the last eight quarters that are over, each seen from the same day of it:
     ``conversion`` (0-1) is the share of the amount due on that day that the team (the rep) won within the
@@ -102,10 +103,12 @@ def coverage(
         raise InputError(Problem(what, column="ahead", expected="0 or more", got=str(ahead)))
     view = vantage(as_of, period, settings, ahead)
     seen = seen_from(opportunity_states, view, by, record.changes_from)
+    told: list[str] = []
     if by == "owner_id":
         targets = owner_targets(quotas, view.quarter)
     else:
         targets = team_targets(plan, quotas, reps, team_memberships, view.quarter, settings)
+        told = target_notes(targets, teams, team_memberships)
     if not by:
         seen = seen.assign(scope="")
         amount, source = whole_target(targets, teams)
@@ -131,7 +134,7 @@ def coverage(
     notes = _notes(result, group, view) + unknown_amounts(int(result["unknown_amount"].sum()))
     names = [by] if by else []
     result = with_rep_names(sort_groups(result, names)[[*names, *_RESULT]], reps)
-    result.attrs["notes"] = notes
+    result.attrs["notes"] = [*told, *notes]
     return result
 
 

@@ -14,7 +14,7 @@ from salesops_kit.analysis.pipeline._facts import BEST_CASE, COMMIT, collected, 
 from salesops_kit.analysis.pipeline._past import BOOKED, past_quarters
 from salesops_kit.analysis.pipeline._quarters import current_quarter
 from salesops_kit.estimators.rep_names import with_rep_names
-from salesops_kit.estimators.targets import owner_targets, team_targets, whole_target
+from salesops_kit.estimators.targets import owner_targets, target_notes, team_targets, whole_target
 from salesops_kit.language import _, ngettext
 from salesops_kit.periods import Period
 from salesops_kit.registry import table
@@ -76,10 +76,12 @@ def landing(
     deals = collected(open_due(opportunity_states, as_of, here))
     booked = bookings(opportunity_states, as_of, here, settings, [by] if by else [])
     result = with_forecast(counted(booked, deals, by), outlook, by, is_over=as_of >= here.last_day)
+    told: list[str] = []
     if by == "owner_id":
         targets = owner_targets(quotas, here)
     else:
         targets = team_targets(plan, quotas, reps, team_memberships, here, settings)
+        told = target_notes(targets, teams, team_memberships)
     if by:
         result["target"] = result[by].map(targets.set_index(by)["target"]).astype("float64")
     else:
@@ -87,7 +89,7 @@ def landing(
     result["target"] = result["target"].where(result["target"] > 0)
     result["gap"] = result["likely"] - result["target"]
     result = with_rep_names(result[[*([by] if by else []), *_COLUMNS]], reps)
-    result.attrs["notes"] = landing_notes(outlook, deals, here, as_of)
+    result.attrs["notes"] = [*told, *landing_notes(outlook, deals, here, as_of)]
     return result
 
 
