@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
-from salesops_kit.data.checks import ALSO_READ, KEPT, SET_ASIDE, Check, row_checks
+from salesops_kit.data.checks import ALSO_READ, KEPT, SET_ASIDE, TARGETS, Check, row_checks
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
 from salesops_kit.data.importer import Import, Staged
 from salesops_kit.data.spelling import changed_columns, find_spellings, respell, spelling_checks
@@ -37,7 +37,8 @@ def clean(con: duckdb.DuckDBPyConnection, imported: Import, *, folder: Path) -> 
     """Write each staged table without the rows that are set aside; list those in ``exclusions``.
 
     Creates the temporary table ``exclusions`` (columns: ``EXCLUSION_COLUMNS``) on the connection and
-    returns the Parquet file of each table, sorted by key, without lineage.
+    returns the Parquet file of each table, sorted by key, without lineage. Adds to the notes of the import
+    what targets lack.
     """
     columns = ", ".join(f"{name} {type_}" for name, type_ in EXCLUSION_COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE {EXCLUSIONS} ({columns})")
@@ -62,7 +63,20 @@ def clean(con: duckdb.DuckDBPyConnection, imported: Import, *, folder: Path) -> 
         for check in broken:
             _record(con, imported, staged, check)
         cleaned[name] = _write(con, staged, broken, folder)
+    imported.notes += _lacking_targets(con)
     return cleaned
+
+
+def _lacking_targets(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """What no target counts: rows of the plan and quotas that are set aside."""
+    rows = con.execute(
+        f"SELECT table_name, count(DISTINCT (source_file, source_row)) FROM {EXCLUSIONS} "
+        f"WHERE action = {sql_text(SET_ASIDE)} AND table_name IN ({', '.join(map(sql_text, TARGETS))}) "
+        "GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    for name, times in rows:
+        lost = f"1 row of {name} is" if times == 1 else f"{times:,} rows of {name} are"
+        yield f"{lost} set aside, so that targets lack {'it' if times == 1 else 'them'}; see salesops check."
 
 
 def _parents_first(staged: Mapping[str, Staged]) -> list[str]:

@@ -240,6 +240,24 @@ def test_a_team_of_the_plan_that_no_team_is_called_is_flagged_with_the_nearest(d
     assert [row for row in desk.load(FEW, plan=PLAN).found("kept") if row[2] == "team"] == []
 
 
+def test_a_plan_or_quota_that_cannot_be_read_is_told_beside_every_target(desk: Any) -> None:
+    made = desk.load(
+        FEW,
+        plan=PLAN.replace(",10", ',"640,000.00"').replace(",5", ",five"),
+        quotas=f"{QUOTAS}r1,,2026-01-01,2026-04-01,\n",
+        team_memberships=MEMBERS,
+        fx_rates="base,quote,month,kind,rate\nEUR,USD,2026-01-01,plan,0\n",
+    )
+    assert "2 rows of plan are set aside, so that targets lack them; see salesops check." in made.notes
+    assert "1 row of quotas is set aside, so that targets lack it; see salesops check." in made.notes
+    raised = table(made, "quality.raised").set_index("check_id")
+    assert raised.loc[["unreadable-plan", "unreadable-quota"], "rows"].tolist() == [2, 1]
+    checks = table(made, "quality.checks").set_index("check_id")
+    assert checks.loc["unreadable-elsewhere", "rows"] == 1
+    whole = desk.load(FEW, plan=PLAN)
+    assert "targets" not in whole.notes
+
+
 STAGE_LIST = "stage,position,is_closed,is_won\nTalk,1,false,false\nOver,2,true,true\n"
 
 

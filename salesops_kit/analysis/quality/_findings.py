@@ -307,11 +307,12 @@ def _imported(check: Check, data: Sources, found: Findings) -> pd.DataFrame:
     frame = frame[(frame["action"] == SET_ASIDE) == aside]
     if check.problems:
         frame = frame[frame["problem"].isin(check.problems)]
-    of_deals = frame["table_name"] == DEALS
     if check.table != ANY_TABLE:
         frame = frame[frame["table_name"] == check.table]
     elif aside:
-        frame = frame[~of_deals]
+        # What has a check of its own is not found twice.
+        own = {one.table for one in data.policy.checks if one.builtin == check.builtin} | {DEALS}
+        frame = frame[~frame["table_name"].isin(own)]
     # A deal that is not known by the day, or was deleted, has no problem yet or any more.
     if not aside:
         frame = frame[frame["deal_id"].notna() | (frame["table_name"] != DEALS)]
