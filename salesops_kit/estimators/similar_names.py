@@ -31,19 +31,24 @@ _FORMS_WITHOUT_SPACES = (
     "股份有限公司", "有限责任公司", "有限責任公司", "有限公司", "公司", "株式会社", "合同会社", "有限会社",
     "주식회사", "유한회사", "(주)", "㈜",
 )  # fmt: skip
+# Letters that who lacks them writes as two; casefold does so with ß.
+_SPELT_OUT = str.maketrans({"ä": "ae", "æ": "ae", "ö": "oe", "ø": "oe", "œ": "oe", "ü": "ue", "å": "aa"})
 _DOTTED = re.compile(r"\b((?:[a-z]\.){1,3}[a-z]?)(?=\W|$)")
 
 
 @functools.lru_cache(maxsize=200_000)
 def plain_name(name: str) -> tuple[str, str]:
-    """A name as it is compared: its words without case, signs and form of incorporation, and its numbers.
+    """A name as it is compared: its words without case, signs and form of incorporation, umlauts and their
+    like spelt out, and its numbers.
 
     >>> plain_name("Greywater Energy, Inc."), plain_name("GREYWATER  energy 2")
     (('greywater energy', ''), ('greywater energy', '2'))
     >>> plain_name("浩屿物流有限公司 7"), plain_name("X.Y. Tools S.A.")
     (('浩屿物流', '7'), ('xy tools', ''))
+    >>> plain_name("Bäcker & Söhne AG"), plain_name("Baecker und Soehne")
+    (('baecker and soehne', ''), ('baecker und soehne', ''))
     """
-    text = unicodedata.normalize("NFKC", name).casefold()
+    text = unicodedata.normalize("NFKC", name).casefold().translate(_SPELT_OUT)
     for form in _FORMS_WITHOUT_SPACES:
         text = text.replace(unicodedata.normalize("NFKC", form).casefold(), " ")
     text = text.replace("&", " and ").replace("'", "").replace("’", "")

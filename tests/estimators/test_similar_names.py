@@ -84,6 +84,26 @@ def test_numbers_and_countries_keep_names_apart() -> None:
     assert {(1, 2), (1, 3), (2, 3)} == set(zip(open_["left"], open_["right"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Krüger", "KRUEGER"),
+        ("Ba\u0308cker GmbH", "Baecker"),
+        ("Möller", "Moeller AG"),
+        ("Weißgroß", "WEISSGROSS"),
+        ("Ørsted Årø", "Oersted Aaroe"),
+        ("Kjær", "Kjaer"),
+    ],
+)
+def test_a_letter_and_the_two_it_is_spelt_with_are_one(one: str, other: str) -> None:
+    assert plain_name(one) == plain_name(other)
+    assert similar_pairs([one, other], least=LEAST)["similarity"].tolist() == [1.0]
+
+
+def test_other_vowels_are_not_taken_for_umlauts() -> None:
+    assert similar_pairs(["Möller", "Maller", "Müller", "Krüger", "Krager"], least=LEAST).empty
+
+
 @pytest.mark.parametrize("names", [[], ["Acme"], ["", ""], ["Inc.", "Ltd"], ["Nova", "Novo"]])
 def test_nothing_to_compare_gives_no_pair(names: list[str]) -> None:
     assert similar_pairs(names, least=LEAST).empty
