@@ -92,6 +92,11 @@ def _first_bytes(path: Path, fmt: FileFormat) -> Iterator[Problem]:
             expected=declared,
             next_step="Save it as UTF-8, or declare `encoding: utf-16` for it in the mapping.",
         )
+    elif head.startswith(codecs.BOM_UTF8) and declared not in _IN_PLACE:
+        yield Problem(
+            "the file is UTF-8, as its first three bytes say", file=name, expected=declared,
+            next_step="Declare `encoding: utf-8` for it in the mapping.",
+        )  # fmt: skip
 
 
 def _scan(path: Path, fmt: FileFormat, scratch: Path) -> _Scan:

@@ -18,11 +18,30 @@ from salesops_kit.errors import InputError
 ROW = "{},Won,100,2026-01-01,2026-02-01"
 
 
+def declared(encoding: str) -> str:
+    """A mapping of canonical columns that declares an encoding."""
+    return (
+        f"files: {{'*': {{encoding: {encoding}}}}}\ntables: {{opportunities: {{from: opportunities.csv}}}}\n"
+    )
+
+
 def test_01_a_byte_order_mark_is_not_part_of_the_first_name(desk: Any) -> None:
     made = desk.load("\ufeff" + desk.deals(ROW.format("a1")))
     assert made.column("opportunity_id") == ["a1"]
     irregular = desk.load("\ufeff" + desk.deals(ROW.format("a1"), "", ROW.format("a2")))
     assert irregular.column("opportunity_id") == ["a1", "a2"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "gb18030"])
+def test_01_a_byte_order_mark_tells_that_a_file_is_utf_8_whatever_is_declared(
+    desk: Any, encoding: str
+) -> None:
+    rows = "\ufeff" + desk.deals(ROW.format("Müller"))
+    problem = desk.refused_once(rows, mapping=declared(encoding))
+    assert (problem.file, problem.expected) == ("opportunities.csv", encoding)
+    assert "UTF-8" in problem.what
+    assert "encoding: utf-8" in problem.next_step
+    assert desk.load(rows, mapping=declared("utf-8")).column("opportunity_id") == ["Müller"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
