@@ -59,7 +59,7 @@ def read_text_file(con: duckdb.DuckDBPyConnection, path: Path, fmt: FileFormat, 
     if records is None or has_blank_line:
         records = repair(path.name, scan.readable, header, fmt, scratch)
     if scan.mojibake:
-        flagged = tuple(_mojibake(con, path.name, records))
+        flagged = tuple(_mojibake(con, path.name, records, fmt))
         flagged = (*records.flagged, *flagged)
         records = Records(records.columns, records.relation, records.rows, records.broken, flagged)
     return records
@@ -279,8 +279,20 @@ def _in_place(
     return Records(columns, relation, rows)
 
 
-def _mojibake(con: duckdb.DuckDBPyConnection, name: str, records: Records) -> Iterator[Problem]:
-    """Per column, the fields that look like UTF-8 read as a one-byte encoding before this export."""
+def _mojibake(
+    con: duckdb.DuckDBPyConnection, name: str, records: Records, fmt: FileFormat
+) -> Iterator[Problem]:
+    """Per column, the fields that look like UTF-8 read as a one-byte encoding, here or before this export."""
+    what, expected = (
+        "text that looks decoded with the wrong encoding before this export",
+        "text as it was entered",
+    )
+    if codecs.lookup(fmt.encoding).name not in _IN_PLACE:
+        what = (
+            f"text that looks like UTF-8 read as {fmt.encoding}: the mapping's `encoding` is wrong, or the "
+            "text was so decoded before this export"
+        )
+        expected = f"{expected}, perhaps with `encoding: utf-8`"
     for column in records.columns:
         field = sql_name(column)
         found = con.execute(
@@ -289,10 +301,10 @@ def _mojibake(con: duckdb.DuckDBPyConnection, name: str, records: Records) -> It
         ).fetchone()
         if found and found[0]:
             yield Problem(
-                f"text that looks decoded with the wrong encoding before this export, in {found[0]:,} rows",
+                f"{what}, in {found[0]:,} rows",
                 file=name,
                 row=found[1],
                 column=column,
-                expected="text as it was entered",
+                expected=expected,
                 got=found[2][:80],
             )

@@ -87,6 +87,20 @@ def test_06_mojibake_is_kept_and_flagged(desk: Any) -> None:
     assert made.found("kept") == [("opportunities.csv", 3, "name", "text as it was entered", broken)]
 
 
+def test_06_text_read_in_the_declared_encoding_by_mistake_names_the_declaration_first(desk: Any) -> None:
+    rows = "opportunity_id,stage,name\na1,Won,Müller\n"
+    made = desk.load(rows, mapping=declared("cp1252"))
+    (flag,) = made.exclusions("kept")
+    assert (flag["column_name"], flag["got"]) == ("name", "Müller".encode().decode("cp1252"))
+    here, before = (
+        flag["problem"].index(text) for text in ("the mapping's `encoding`", "before this export")
+    )
+    assert "UTF-8 read as cp1252" in flag["problem"][:here]
+    assert here < before
+    assert "encoding: utf-8" in flag["expected"]
+    assert desk.load(rows, mapping=declared("utf-8")).exclusions() == []
+
+
 def test_07_a_field_with_nul_sets_its_row_aside(desk: Any) -> None:
     made = desk.load(desk.deals(ROW.format("a1"), "a2,W\x00n,5,2026-01-01,", ROW.format("a3")))
     assert made.column("opportunity_id") == ["a1", "a3"]
