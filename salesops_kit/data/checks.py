@@ -36,6 +36,7 @@ class Check:
 
     ``expected`` is text, or SQL with ``expected_is_sql``. The value is shown as ``got`` with
     ``shows``: as typed, or as its text in the file. ``blanks``: the value is dropped, its row kept.
+    ``unread``: the type that the text is none of; what is expected is then an example as each file writes it.
     """
 
     problem: str
@@ -46,6 +47,7 @@ class Check:
     expected_is_sql: bool = False
     shows: Literal["nothing", "value", "file"] = "nothing"
     blanks: bool = False
+    unread: str = ""
 
 
 def row_checks(staged: Staged, cleaned: Mapping[str, Path]) -> Iterator[Check]:
@@ -60,7 +62,7 @@ def row_checks(staged: Staged, cleaned: Mapping[str, Path]) -> Iterator[Check]:
         if type_ in EXPECTED and name not in staged.absent:
             yield Check(
                 f"not readable as {type_}", name, _has_bit("_bad", staged, name), SET_ASIDE,
-                EXPECTED[type_], shows="file",
+                EXPECTED[type_], shows="file", unread=type_,
             )  # fmt: skip
     for column in present:
         name = sql_name(column.name)

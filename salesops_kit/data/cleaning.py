@@ -7,9 +7,10 @@ from pathlib import Path
 
 import duckdb
 
+from salesops_kit.data import values
 from salesops_kit.data.checks import ALSO_READ, KEPT, SET_ASIDE, TARGETS, Check, row_checks
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
-from salesops_kit.data.importer import Import, Staged
+from salesops_kit.data.importer import Import, Staged, format_of
 from salesops_kit.data.spelling import changed_columns, find_spellings, respell, spelling_checks
 from salesops_kit.data.stages import find_closed
 
@@ -157,15 +158,20 @@ def _record(con: duckdb.DuckDBPyConnection, imported: Import, staged: Staged, ch
         f"FROM {parquet(staged.path)} WHERE {check.predicate}"
     )
     if check.shows == "file" and check.column:
-        _show_text_of_file(con, imported, staged.table.name, check.column, check.problem)
+        _show_text_of_file(con, imported, staged.table.name, check.column, check)
 
 
 def _show_text_of_file(
-    con: duckdb.DuckDBPyConnection, imported: Import, table: str, column: str, problem: str
+    con: duckdb.DuckDBPyConnection, imported: Import, table: str, column: str, check: Check
 ) -> None:
-    """Put the text itself, as the file has it, into the exclusions of one check."""
+    """Put the text itself, as the file has it, into the exclusions of one check, and what the file would
+    have instead."""
     for file, raw in imported.raw_columns.get((table, column), ()):
         source = imported.sources[file]
+        expected = check.expected
+        if check.unread:
+            filling = next(one for one in imported.fillings[table] if one.source.name == file)
+            expected = values.expected(check.unread, format_of(filling, column, raw))
         text = f"left({sql_name(raw)}, {SHOWN})"
         rows = f"SELECT source_row AS number, {text} AS raw, {source.file_sql} AS name FROM {source.relation}"
         if source.has_files:
@@ -175,10 +181,10 @@ def _show_text_of_file(
                 "HAVING count(DISTINCT raw) = 1"
             )
         con.execute(
-            f"UPDATE {EXCLUSIONS} SET got = r.raw FROM ({rows}) AS r "
+            f"UPDATE {EXCLUSIONS} SET got = r.raw, expected = {sql_text(expected or '')} FROM ({rows}) AS r "
             f"WHERE r.number = source_row AND source_file = r.name "
             f"AND table_name = {sql_text(table)} AND column_name = {sql_text(column)} "
-            f"AND problem = {sql_text(problem)}"
+            f"AND problem = {sql_text(check.problem)}"
         )
 
 

@@ -13,7 +13,7 @@ from salesops_kit.data.binding import bind_columns, bind_derived, bind_files, fi
 from salesops_kit.data.contracts import TABLES, Table
 from salesops_kit.data.control import control_problems
 from salesops_kit.data.engine import count, parquet, sql_name, sql_text, write_parquet
-from salesops_kit.data.file_format import formats_for
+from salesops_kit.data.file_format import FileFormat, formats_for
 from salesops_kit.data.lookup_checks import row_problems
 from salesops_kit.data.mapping import Mapping
 from salesops_kit.data.rules import Derived
@@ -205,9 +205,9 @@ def _flagged_columns(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[li
 def _wrong_format(
     con: duckdb.DuckDBPyConnection, staged: Staged, filling: Filling, name: str, raw: str, type_: str
 ) -> Iterator[Problem]:
-    source, rule = filling.source, filling.rule_for(name)
-    fmt = source.format_of(raw)
-    declared = (rule.dates if rule else None) or (fmt.dates if type_ == "date" else fmt.instants)
+    source = filling.source
+    fmt = format_of(filling, name, raw)
+    declared = fmt.dates if type_ == "date" else fmt.instants
     text = f"trim({sql_name(raw)})"
     if type_ in ("date", "instant") and declared == "iso":
         found = con.execute(
@@ -233,9 +233,15 @@ def _wrong_format(
     ).fetchone()
     yield Problem(
         "no value of the column can be read", file=source.name, row=first[0] if first else None, column=raw,
-        expected=values.EXPECTED[type_], got=first[1] if first else None,
+        expected=values.expected(type_, fmt), got=first[1] if first else None,
         next_step="Declare how the file writes it in the mapping.", count=unread,
     )  # fmt: skip
+
+
+def format_of(filling: Filling, name: str, raw: str) -> FileFormat:
+    """How the column ``raw``, which gives the canonical column ``name`` its text, is written."""
+    rule = filling.rule_for(name)
+    return filling.format_of(rule) if rule else filling.source.format_of(raw)
 
 
 def _mixed_offsets(

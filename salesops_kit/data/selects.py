@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from salesops_kit.data import values
 from salesops_kit.data.contracts import EARLIEST_DATE, LATEST_DATE, LINEAGE, Table
 from salesops_kit.data.engine import sql_name, sql_text
+from salesops_kit.data.file_format import FileFormat
 from salesops_kit.data.mapping import Lookup, Rule, TableRule
 from salesops_kit.data.sources import Source
 from salesops_kit.errors import Problem, did_you_mean
@@ -45,6 +46,13 @@ class Filling:
         if name in self.rule.columns:
             return self.rule.columns[name]
         return Rule(column=name) if name in self.source.columns else None
+
+    def format_of(self, rule: Rule) -> FileFormat:
+        """How the column that a rule reads is written: as its file's are, with the rule's own dates."""
+        fmt = self.source.format_of(rule.column)
+        if rule.dates is None or rule.column in self.source.native:
+            return fmt
+        return fmt.model_copy(update={"dates": rule.dates, "instants": rule.dates})
 
     def filled(self) -> set[str]:
         """The canonical columns that the rule fills."""
@@ -188,9 +196,7 @@ def _added_up(query: str, table: Table, amount: str) -> str:
 
 
 def _parse(type_: str, raw: str, column: Rule, filling: Filling) -> values.Parsed:
-    fmt = filling.source.format_of(column.column)
-    if column.dates is not None and column.column not in filling.source.native:
-        fmt = fmt.model_copy(update={"dates": column.dates, "instants": column.dates})
+    fmt = filling.format_of(column)
     return values.parse(type_, raw, fmt, column.zone or fmt.zone or filling.zone, filling.zone)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
@@ -39,6 +40,41 @@ _ISO_MOMENT = rf"{_ISO_DATE}([ T]\d{{1,2}}:\d{{2}}.*)?"
 _OFFSET = r":\d{2}(\.\d+)? ?(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
 _STEADY_ZONES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 _WIDE, _NARROW = "０１２３４５６７８９．，－−﹣＋（）", "0123456789.,---+()"
+
+
+_EXAMPLE = dt.datetime(2026, 7, 31, 18, tzinfo=dt.UTC)
+_EPOCH_EXAMPLE = str(int(_EXAMPLE.timestamp() * 1000))
+# Directives of the engine that Python lacks or reads otherwise: parts of a second.
+_PARTS_OF_A_SECOND = {"%g": "000", "%n": "000000000"}
+
+
+def expected(type_: str, fmt: FileFormat) -> str:
+    """What a value of a type looks like in a file that writes as declared.
+
+    >>> expected("money", FileFormat(decimal=",", thousands=".")), expected("money", FileFormat())
+    ('an amount such as 1.234,56', 'an amount such as 1234.56')
+    >>> expected("instant", FileFormat(instants="%d.%m.%Y %H:%M"))
+    'a moment such as 31.07.2026 18:00'
+    """
+    if type_ == "money":
+        return f"an amount such as 1{fmt.thousands}234{fmt.decimal}56"
+    written = {"date": fmt.dates, "instant": fmt.instants}.get(type_, "iso")
+    first = written if isinstance(written, str) else written[0]
+    if first == "iso":
+        return EXPECTED[type_]
+    what = "a date" if type_ == "date" else "a moment"
+    if first in ("epoch_ms", EITHER):
+        since = f"{_EPOCH_EXAMPLE}, in milliseconds since 1970"
+        return f"{what} such as {since}" if first == "epoch_ms" else f"{EXPECTED[type_]}, or {since}"
+    return f"{what} such as {_written(_EXAMPLE, first)}" + (
+        f", from {EARLIEST_DATE} to {LATEST_DATE}" if type_ == "date" else ""
+    )
+
+
+def _written(moment: dt.datetime, form: str) -> str:
+    for directive, digits in _PARTS_OF_A_SECOND.items():
+        form = form.replace(directive, digits)
+    return moment.strftime(form)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import pytest
 
 from salesops_kit.data import engine
 from salesops_kit.data.dataset import team_tree
+from salesops_kit.data.file_format import FileFormat
+from salesops_kit.data.values import EXPECTED, expected
 from salesops_kit.errors import InputError
 
 HEADER = "opportunity_id,stage,amount\n"
@@ -20,6 +22,51 @@ def amounts(*texts: str) -> str:
     """One won deal per text, quoted: d0, d1, ..."""
     rows = [f'd{number},Won,"{text}"' for number, text in enumerate(texts)]
     return HEADER + "\n".join(rows) + "\n"
+
+
+GERMAN = (
+    "files: {'*': {decimal: ',', thousands: '.', dates: '%d.%m.%Y', instants: ['%d.%m.%Y %H:%M', '%Y']}}\n"
+    "tables: {opportunities: {from: opportunities.csv, columns: {close_date: {column: close_date, "
+    "dates: epoch_ms}}}}\n"
+)
+
+
+def test_what_is_expected_is_an_example_as_the_file_writes_it(desk: Any) -> None:
+    made = desk.load(
+        "opportunity_id,stage,amount,created_date,created_at,close_date,probability\n"
+        'a,Won,"640,000.00",2026-01-05,5 May,2026-02-01,x\n'
+        'b,Won,"1.640,50",05.01.2026,05.01.2026 10:00,,"0,5"\n',
+        mapping=GERMAN,
+    )
+    assert made.column("opportunity_id") == ["b"]
+    assert {row[2]: row[3] for row in made.found("set aside")} == {
+        "amount": "an amount such as 1.234,56",
+        "created_date": "a date such as 31.07.2026, from 1970-01-01 to 2199-12-31",
+        "created_at": "a moment such as 31.07.2026 18:00",
+        "close_date": "a date such as 1785520800000, in milliseconds since 1970",
+        "probability": "a share between 0 and 1",
+    }
+    rows = "".join(f'd{n},Won,"1,234.5",\n' for n in range(20))
+    header = HEADER.replace("amount", "amount,close_date")
+    assert desk.refused_once(header + rows, mapping=GERMAN).expected == "an amount such as 1.234,56"
+
+
+@pytest.mark.parametrize(
+    ("type_", "written", "example"),
+    [
+        ("date", {"dates": ("%m/%d/%y", "%Y")}, "a date such as 07/31/26, from 1970-01-01 to 2199-12-31"),
+        (
+            "date",
+            {"dates": "iso_or_epoch_ms"},
+            f"{EXPECTED['date']}, or 1785520800000, in milliseconds since 1970",
+        ),
+        ("instant", {"instants": "%H:%M:%S.%g %z %Y"}, "a moment such as 18:00:00.000 +0000 2026"),
+        ("money", {"decimal": ","}, "an amount such as 1234,56"),
+        *((type_, {}, text) for type_, text in EXPECTED.items()),
+    ],
+)
+def test_an_example_of_each_way_of_writing(type_: str, written: dict[str, Any], example: str) -> None:
+    assert expected(type_, FileFormat(**written)) == example
 
 
 def test_18_words_that_look_like_nulls_are_kept(desk: Any) -> None:
