@@ -247,7 +247,7 @@ def show(
     log_level: LogLevels = None,
 ) -> None:
     """Show any table behind any report. -p data, team, quarter and as_of choose the rows."""
-    from salesops_kit.compute import Calculator, reference_for, resolve_choice
+    from salesops_kit.compute import Calculator, check_dimensions, reference_for, resolve_choice
     from salesops_kit.data import scope
     from salesops_kit.data.dataset import open_rows, open_snapshot
     from salesops_kit.publishing import run_date as run_dates
@@ -259,12 +259,15 @@ def show(
     context = {name: pairs.pop(name, default) for name, default in CONTEXT.items()}
     problems, late = Problems(), list[Problem]()
     day: dt.date | None = None
+    typed: dict[str, Any] = {}
     with problems.caught():
         typed = parse_options(spec, pairs)
     with problems.caught():
         day = run_dates.parse_run_date(run_date) if run_date else None
     with problems.caught():
         whole = open_rows(open_snapshot(context.pop("data")))
+        with problems.caught():
+            check_dimensions(whole, spec, typed)
         if context["quarter"] in run_dates.QUARTERS or context["as_of"] == run_dates.RUN_DATE:
             day = terminal.chosen_run_date(day, whole.settings.zone)
             known = run_dates.Known(

@@ -12,8 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from salesops_kit.data.as_of import STATES
 from salesops_kit.data.dataset import Rows, team_tree
 from salesops_kit.errors import InputError, NotAvailableError, Problem, Problems, did_you_mean, unknown
+from salesops_kit.estimators.dimensions import parse_by, tables_by_name
 from salesops_kit.language import _
 from salesops_kit.periods import Period, parse_day
 from salesops_kit.registry import ReferenceSpec, TableSpec, find_table, references
@@ -139,6 +141,23 @@ def resolve_choice(rows: Rows, *, team: str, quarter: str, as_of: str) -> Choice
         day = resolve_as_of(rows, as_of, period)
     problems.refuse()
     return Choice(members, period, day)
+
+
+def check_dimensions(rows: Rows, spec: TableSpec, options: Mapping[str, Any]) -> None:
+    """Look up the dimensions that a table is to be grouped by, without computing it.
+
+    Raises :class:`InputError` with every one that the rows do not have; those that only the table has are
+    the ones it is grouped by without being asked.
+    """
+    option = spec.options.get("by")
+    if option is None or option.choices or "by" not in options:
+        return
+    own = str(option.default).split(",")
+    asked = [name for name in str(options["by"]).split(",") if name.strip() not in own]
+    taken = (*spec.tables, *spec.optional_tables)
+    names = ("opportunities", "accounts", "reps", "teams")
+    others = [rows.tables.get(name) if name in taken else None for name in names]
+    parse_by(",".join(asked), tables_by_name(rows.table(STATES), *others))
 
 
 def resolve_quarter(rows: Rows, quarter: str) -> Period | None:

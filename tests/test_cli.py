@@ -177,6 +177,19 @@ def test_dates_are_iso_text() -> None:
                 "column as_of: not a date",
             ],
         ),
+        (
+            ["funnel.win_rate", "-p", "by", "ownr,team,stge", "-p", "team", "Wrong"],
+            [
+                "unknown dimension 'ownr'. Did you mean owner",
+                "unknown dimension 'stge'. Did you mean stage",
+                "unknown team 'Wrong'",
+            ],
+        ),
+        (["pipeline.composition", "-p", "by", "due,stge"], ["unknown dimension 'stge'"]),
+        (
+            ["pipeline.coverage", "-p", "by", "ownr", "-p", "team", "x"],
+            ["by of pipeline.coverage 'ownr'", "team 'x'"],
+        ),
         (["funnel.win_rate", "-p", "quarter", "26Q1"], ["no fiscal quarter", "Write it as 2026-Q3"]),
         (["funnel.win_rate", "-p", "by", "team", "-p", "by", "rep"], ["parameter 'by' is given twice"]),
         (["funnel.win_rate", "--parameter=by"], ["parameter 'by' has no value; expected -p NAME VALUE"]),
@@ -191,6 +204,11 @@ def test_show_refuses_what_it_does_not_know(
     assert answer.out == ""
     for text in said:
         assert text in answer.err
+
+
+@pytest.mark.parametrize("by", ["due", "due,stage", "rep,close_month,account.segment"])
+def test_show_takes_every_dimension_that_a_table_has(salesops: Salesops, data: Path, by: str) -> None:
+    assert salesops("show", "pipeline.composition", "-p", "by", by, "-p", "data", data).code == 0
 
 
 def test_an_unknown_dataset_is_refused(salesops: Salesops) -> None:
