@@ -333,6 +333,13 @@ def test_earlier_quarters_are_said_to_be_as_known_today() -> None:
     alone = funnel.bookings(frame[frame["quarter"] == "2026-Q2"])
     assert alone.table is not None
     assert alone.table.attrs["notes"] == []
+    frame.attrs["notes"] = ["East is not in the plan."]
+    told = funnel.bookings(frame[frame["quarter"] == "2026-Q2"].assign(is_over=False)).table
+    assert told is not None
+    assert told.attrs["notes"] == [
+        "East is not in the plan.",
+        "Earlier quarters are shown up to the same day.",
+    ]
 
 
 DRAWN: dict[str, Callable[[], Exhibit]] = {

@@ -131,7 +131,9 @@ def bookings(frame: pd.DataFrame) -> Exhibit:
     if any(told) and total > 0:
         comparisons = formats.listed([text for text in told if text])
         message += " " + _("All together: {comparisons}.").format(comparisons=comparisons)
-    notes = [] if bool(now["is_over"].all()) else [_("Earlier quarters are shown up to the same day.")]
+    notes = list(frame.attrs.get("notes", []))
+    if not now["is_over"].all():
+        notes.append(_("Earlier quarters are shown up to the same day."))
     if any(beside.values()):
         # Headlines compare with what was known then, which later changes of the record do not touch.
         notes.append(
