@@ -1,17 +1,15 @@
-"""What the command line writes: tables with and without rows, plain numbers, counted records."""
+"""What the command line writes: tables with and without rows, plain numbers."""
 
 from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from salesops_kit.data.dataset import import_export, open_rows, open_snapshot
-from salesops_kit.terminal import Format, set_aside, write_table
+from salesops_kit.terminal import Format, write_table
 
 
 def written(frame: pd.DataFrame, capsys: pytest.CaptureFixture[str], format_: Format = Format.table) -> str:
@@ -87,25 +85,3 @@ def test_no_number_has_an_exponent(
 def test_columns_of_one_name_and_days_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame([[1, 2.5, dt.date(2026, 7, 31)]], columns=["a", "a", "day"])
     assert cells(written(frame, capsys))[1:] == [["1", "2.5", "2026-07-31"]]
-
-
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        (0, []),
-        (1, ["1 record breaks the data's contract and is set aside; see salesops check."]),
-        (2, ["2 records break the data's contract and are set aside; see salesops check."]),
-    ],
-)
-def test_records_that_are_set_aside_are_counted_in_words(
-    broken: int, said: list[str], tmp_path: Path
-) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    days = ["2026-02-30"] * broken + ["2026-02-01"]
-    deals = "".join(f"D{number},2026-01-05,{day},Open,1\n" for number, day in enumerate(days))
-    head = "opportunity_id,created_date,close_date,stage,amount\n"
-    (raw / "opportunities.csv").write_text(head + deals, encoding="utf-8")
-    (raw / "dataset.yml").write_text("name: few\nobserved_until: 2026-03-31\n", encoding="utf-8")
-    import_export([raw], "", tmp_path / "out")
-    assert set_aside(open_rows(open_snapshot(str(tmp_path / "out")))) == said

@@ -339,3 +339,25 @@ def test_the_command_line_refuses_with_exit_code_3_and_all_problems(desk: Any, t
     assert "opportunities.csv, row 2, column close_date" in done.stderr
     assert "(2 rows)" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (0, []),
+        (1, ["1 record breaks the data's contract and is set aside; see salesops check."]),
+        (2, ["2 records break the data's contract and are set aside; see salesops check."]),
+    ],
+)
+def test_records_that_are_set_aside_are_counted_in_words(
+    broken: int, said: list[str], tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    days = ["2026-02-30"] * broken + ["2026-02-01"]
+    deals = "".join(f"D{number},2026-01-05,{day},Open,1\n" for number, day in enumerate(days))
+    head = "opportunity_id,created_date,close_date,stage,amount\n"
+    (raw / "opportunities.csv").write_text(head + deals, encoding="utf-8")
+    (raw / "dataset.yml").write_text("name: few\nobserved_until: 2026-03-31\n", encoding="utf-8")
+    import_export([raw], "", tmp_path / "out")
+    assert open_rows(open_snapshot(str(tmp_path / "out"))).told_of_set_aside() == said
