@@ -24,7 +24,7 @@ def make_folder(root: Path, relative: PurePosixPath, *, private: bool = False) -
     Raises :class:`~salesops_kit.errors.InputError` where a symbolic link is in the way.
     """
     check_inside(root, relative)
-    make_root(root)
+    _make_root(root)
     here = root
     for part in relative.parts:
         here = here / part
@@ -36,7 +36,7 @@ def make_folder(root: Path, relative: PurePosixPath, *, private: bool = False) -
     return here
 
 
-def make_root(root: Path) -> None:
+def _make_root(root: Path) -> None:
     """Make a reports folder and those above it that are missing."""
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)

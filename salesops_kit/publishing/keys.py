@@ -14,7 +14,7 @@ from salesops_kit.publishing.plan import Job
 from salesops_kit.publishing.render import page_digest
 
 LOCK_FILE = "requirements.lock"
-# The parts of a key that are not what the report is made of, but what is made of it.
+# The parts of a key that say what a report is compared with and how it is judged, not what it is made of.
 BEFORE, JUMPS = "quarter before", "jumps"
 KIT = Path(__file__).parents[1]
 
