@@ -113,13 +113,10 @@ def target_notes(targets: pd.DataFrame, teams: ir.Table | None, memberships: ir.
 
 
 def _team_names(teams: ir.Table | None, memberships: ir.Table | None) -> set[str]:
-    columns = [] if memberships is None else [memberships.team]
-    columns += (
-        [] if teams is None else [teams[name] for name in ("team", "parent_team") if name in teams.columns]
-    )
-    return {
-        str(name) for column in columns for name in collect(column.name("team").as_table())["team"].dropna()
-    }
+    found = [] if memberships is None else [_stays(memberships)["team"]]
+    if teams is not None:
+        found += [column for _, column in _hierarchy(teams).items()]
+    return {str(name) for column in found for name in column.dropna()}
 
 
 def _planned(plan: ir.Table | None, quarter: Period, settings: Settings) -> pd.DataFrame:
@@ -183,8 +180,7 @@ def _team_at(memberships: ir.Table | None, quotas: pd.DataFrame) -> list[str]:
     """The team of each quota's owner on the day on which the quota begins."""
     stays: dict[str, list[tuple[dt.date, dt.date, str]]] = {}
     if memberships is not None:
-        frame = collect(memberships.select("owner_id", "team", "valid_from_date", "valid_to_date"))
-        for row in frame.itertuples():
+        for row in _stays(memberships).itertuples():
             begins = dt.date.min if pd.isna(row.valid_from_date) else _day(row.valid_from_date)
             ends = dt.date.max if pd.isna(row.valid_to_date) else _day(row.valid_to_date)
             stays.setdefault(str(row.owner_id), []).append((begins, ends, str(row.team)))
@@ -195,12 +191,20 @@ def _team_at(memberships: ir.Table | None, quotas: pd.DataFrame) -> list[str]:
     return teams
 
 
+def _stays(memberships: ir.Table) -> pd.DataFrame:
+    return collect(memberships.select("owner_id", "team", "valid_from_date", "valid_to_date"))
+
+
 def _parents(teams: ir.Table | None) -> dict[str, str]:
     if teams is None or "parent_team" not in teams.columns:
         return {}
-    frame = collect(teams.select("team", "parent_team"))
+    frame = _hierarchy(teams)
     known = frame[frame["parent_team"].notna()]
     return {str(team): str(parent) for team, parent in zip(known["team"], known["parent_team"], strict=True)}
+
+
+def _hierarchy(teams: ir.Table) -> pd.DataFrame:
+    return collect(teams.select(*(name for name in ("team", "parent_team") if name in teams.columns)))
 
 
 def _day(value: object) -> dt.date:
